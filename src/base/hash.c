@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// The one place that includes xxHash; inlined so that short keys cost no call through the library.
+#define XXH_INLINE_ALL
+#include "base/hash.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wcast-align"
+#pragma GCC diagnostic ignored "-Wundef"
+#include <xxhash.h>
+#pragma GCC diagnostic pop
+
+uint64_t mim_hash64(const void *data, size_t size, uint64_t seed) {
+    return XXH3_64bits_withSeed(data, size, seed);
+}
+
+struct mim_hash128 mim_hash128(const void *data, size_t size, uint64_t seed) {
+    XXH128_hash_t hash = XXH3_128bits_withSeed(data, size, seed);
+    return (struct mim_hash128){.low = hash.low64, .high = hash.high64};
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+// The subcommands of the memimage binary: each takes its own argv (argv[0] is its name) and returns the exit status.
+#ifndef MIM_CLI_CLI_H
+#define MIM_CLI_CLI_H
+
+int mim_cli_serve(int argc, char **argv);
+int mim_cli_load(int argc, char **argv);
+int mim_cli_journal(int argc, char **argv);
+int mim_cli_digest(int argc, char **argv);
+int mim_cli_bench(int argc, char **argv);
+
+#endif

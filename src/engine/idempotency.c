@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// The idempotency window: the last N accepted keys with their answers, in the image, so that it survives restarts and
+// travels with snapshots. A key is represented by 128 bits of XXH3 seeded with the history's random uuid.
+#include "base/hash.h"
+#include "engine/internal.h"
+
+static struct mim_key_entry *key_entry(const struct mim_engine *engine, uint64_t n) {
+    return mim_slots_at(&engine->arena, &engine->root->keys, n);
+}
+
+struct key_match {
+    const struct mim_engine *engine;
+    struct mim_hash128 hash;
+};
+
+static bool key_matches(const void *context, uint32_t number) {
+    const struct key_match *match = context;
+    const struct mim_key_entry *entry = key_entry(match->engine, number);
+    return entry->hash.low == match->hash.low && entry->hash.high == match->hash.high;
+}
+
+const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struct mim_slice key) {
+    struct key_match match = {.engine = engine, .hash = mim_hash128(key.data, key.size, mim_engine_seed(engine))};
+    uint32_t number;
+    if (!mim_index_find(&engine->arena, &engine->root->key_index, (uint32_t)match.hash.low, key_matches, &match,
+                        &number)) {
+        return NULL;
+    }
+    return key_entry(engine, number);
+}
+
+bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version,
+                       mim_position_t position) {
+    struct mim_root *root = engine->root;
+    struct mim_hash128 hash = mim_hash128(key.data, key.size, mim_engine_seed(engine));
+    uint64_t number = root->key_next;
+    struct mim_key_entry *entry;
+    if (number < root->keys.count) { /* the window is full: the oldest goes */
+        entry = key_entry(engine, number);
+        bool removed =
+            mim_index_remove(&engine->arena, &root->key_index, (uint32_t)entry->hash.low, (uint32_t)number);
+        MIM_ASSERT(removed);
+    } else {
+        entry = mim_slots_push(&engine->arena, &root->keys);
+        if (entry == NULL) {
+            return false;
+        }
+    }
+    *entry = (struct mim_key_entry){
+        .hash = {.low = hash.low, .high = hash.high}, .position = position, .version = version};
+    root->key_next = number + 1 == root->key_window ? 0 : number + 1;
+    return mim_index_insert(&engine->arena, &root->key_index, (uint32_t)hash.low, (uint32_t)number);
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// From a directory to a running image, and from there to one that takes commands. Leans on journal/ for what is on
+// disk and on apply.c for what it means.
+#include "engine/recovery.h"
+
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "engine/internal.h"
+
+#define MIM_RECOVERY_PROGRESS_BYTES (8u << 20)
+
+static int recovery_evidence(struct mim_storage storage, const struct mim_recovery_options *options,
+                             struct mim_recovery *recovery, mim_lsn_t *ret_evidence, struct mim_error *reterr) {
+    *ret_evidence = options->evidence_lsn;
+    struct mim_error why = {0};
+    int rc = mim_mark_read(storage, &recovery->mark, &why);
+    if (rc == MIM_E_IO) {
+        *reterr = why;
+        return rc;
+    }
+    if (rc == MIM_E_DAMAGED || rc == MIM_E_FORMAT) {
+        (void)snprintf(recovery->warning, sizeof(recovery->warning), "journal/mark is unreadable and gives no evidence: %.160s",
+                       why.text);
+    }
+    recovery->has_mark = rc == 0;
+    if (rc == 0 && recovery->mark.durable_lsn > *ret_evidence) {
+        *ret_evidence = recovery->mark.durable_lsn;
+    }
+    return 0;
+}
+
+/** The journal on disk and the image must belong to one history. */
+static int recovery_history(struct mim_engine *engine, const struct mim_recovery *recovery,
+                            struct mim_error *reterr) {
+    const struct mim_history *history = &recovery->segments.items[0].header.history;
+    struct mim_engine_point point;
+    mim_engine_point(engine, &point);
+    if (point.lsn == 0) {
+        mim_engine_set_history(engine, history);
+    } else if (memcmp(&point.history, history, sizeof(*history)) != 0) {
+        return mim_error_set(reterr, MIM_E_DAMAGED, "the image and the journal are of different histories");
+    }
+    if (recovery->has_mark && memcmp(&recovery->mark.history, history, sizeof(*history)) != 0) {
+        return mim_error_set(reterr, MIM_E_DAMAGED,
+                             "journal/mark is of another history than the segments: a file is in the wrong directory");
+    }
+    return 0;
+}
+
+/** Where reading begins: the image's point; behind a segment's header when it stands at a segment's end. */
+static struct mim_reader_options recovery_from(const struct mim_engine *engine, const struct mim_recovery *recovery) {
+    struct mim_engine_point point;
+    mim_engine_point(engine, &point);
+    struct mim_reader_options from = {.from = point.lsn, .previous_chain = point.chain};
+    for (size_t i = 0; i < recovery->segments.count; i++) {
+        if (recovery->segments.items[i].header.base_lsn == point.lsn && point.lsn != 0) {
+            from.from = point.lsn + MIM_SEGMENT_HEADER_SIZE;
+        }
+    }
+    return from;
+}
+
+static uint64_t recovery_total(const struct mim_recovery *recovery, mim_lsn_t from) {
+    const struct mim_segment *last = &recovery->segments.items[recovery->segments.count - 1];
+    uint64_t end = last->header.base_lsn + last->file_size;
+    return end > from ? end - from : 0;
+}
+
+static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
+                           const struct mim_recovery_options *options, uint64_t total, struct mim_recovery *recovery,
+                           struct mim_error *reterr) {
+    struct mim_engine_point before;
+    mim_engine_point(engine, &before);
+    uint64_t reported = 0;
+    for (;;) {
+        struct mim_frame frame;
+        int rc = mim_reader_next(reader, &frame, reterr);
+        if (rc == MIM_E_NOT_FOUND) {
+            break;
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        rc = mim_engine_apply(engine, &frame, reterr);
+        if (rc != 0) {
+            size_t n = mim_segments_find_lsn(&recovery->segments, frame.lsn);
+            char path[MIM_SEGMENT_PATH_SIZE];
+            mim_segment_path(recovery->segments.items[n].header.first_position, path);
+            return mim_error_prefix(reterr, "segment %s offset %llu position %llu", path,
+                                    (unsigned long long)(frame.lsn - recovery->segments.items[n].header.base_lsn),
+                                    (unsigned long long)frame.header.first_position);
+        }
+        recovery->bytes = mim_reader_consumed(reader);
+        if (options->progress != NULL && recovery->bytes - reported >= MIM_RECOVERY_PROGRESS_BYTES) {
+            reported = recovery->bytes;
+            options->progress(options->progress_context, reported, total);
+        }
+    }
+    struct mim_engine_point after;
+    mim_engine_point(engine, &after);
+    recovery->events = after.position - before.position;
+    return mim_reader_ending(reader, &recovery->ending, reterr);
+}
+
+static int recovery_verdict(const struct mim_engine *engine, const struct mim_recovery_options *options,
+                            const struct mim_recovery *recovery, struct mim_error *reterr) {
+    if (recovery->ending.kind == MIM_END_DAMAGED) {
+        return mim_error_set(reterr, MIM_E_DAMAGED, "%s", recovery->ending.text);
+    }
+    if (recovery->ending.kind == MIM_END_TORN && options->torn_evidence_lsn > recovery->ending.lsn) {
+        return mim_error_set(reterr, MIM_E_DAMAGED, "%s; a snapshot shows that it was durable up to LSN %llu",
+                             recovery->ending.text, (unsigned long long)options->torn_evidence_lsn);
+    }
+    if (mim_engine_missing(engine) != NULL) {
+        return mim_error_set(reterr, MIM_E_MODEL, "the model cannot read this journal; missing:\n%s",
+                             mim_engine_missing(engine));
+    }
+    return 0;
+}
+
+static int recovery_read(struct mim_storage storage, struct mim_engine *engine,
+                         const struct mim_recovery_options *options, mim_lsn_t evidence, struct mim_recovery *recovery,
+                         struct mim_error *reterr) {
+    int rc = recovery_history(engine, recovery, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    struct mim_reader_options from = recovery_from(engine, recovery);
+    from.limit = options->limit;
+    from.evidence_lsn = evidence;
+    struct mim_reader *reader = NULL;
+    rc = mim_reader_open(storage, &recovery->segments, &from, &reader, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = recovery_replay(engine, reader, options, recovery_total(recovery, from.from), recovery, reterr);
+    (void)mim_reader_free(reader);
+    return rc != 0 ? rc : recovery_verdict(engine, options, recovery, reterr);
+}
+
+int mim_recovery_run(struct mim_storage storage, struct mim_engine *engine,
+                     const struct mim_recovery_options *options, struct mim_recovery *ret_recovery,
+                     struct mim_error *reterr) {
+    static const struct mim_recovery_options defaults;
+    options = options == NULL ? &defaults : options;
+    *ret_recovery = (struct mim_recovery){0};
+    mim_lsn_t evidence;
+    mim_position_t unused = 0;
+    int rc = mim_segments_load(storage, &ret_recovery->segments, &unused, reterr);
+    if (rc == 0) {
+        rc = recovery_evidence(storage, options, ret_recovery, &evidence, reterr);
+    }
+    if (rc == 0 && ret_recovery->segments.count == 0) {
+        struct mim_engine_point point;
+        mim_engine_point(engine, &point);
+        if (evidence > 0 || point.lsn > 0) {
+            rc = mim_error_set(reterr, MIM_E_DAMAGED,
+                               "journal/ holds no segment, but it was durable up to LSN %llu: the journal is missing",
+                               (unsigned long long)(evidence > point.lsn ? evidence : point.lsn));
+        }
+    } else if (rc == 0) {
+        rc = recovery_read(storage, engine, options, evidence, ret_recovery, reterr);
+    }
+    if (rc != 0) {
+        mim_recovery_deinit(ret_recovery);
+    }
+    return rc;
+}
+
+void mim_recovery_deinit(struct mim_recovery *recovery) { mim_segments_deinit(&recovery->segments); }
+
+/* ---------------------------------------------------- ready for commands */
+
+/** Drives writer and preparer until everything appended may be acknowledged. */
+static int begin_drain(struct mim_storage storage, struct mim_writer *writer, struct mim_appender *appender,
+                       uint64_t segment_size_max, struct mim_error *reterr) {
+    while (!mim_appender_idle(appender)) {
+        int rc = mim_writer_step(writer, 0, reterr);
+        if (rc < 0) {
+            return rc;
+        }
+        rc = mim_preparer_step(storage, appender->ring, segment_size_max, reterr);
+        if (rc < 0 && rc != MIM_E_NO_SPACE) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int begin_epoch(struct mim_storage storage, struct mim_writer *writer, struct mim_appender *appender,
+                       const struct mim_writer_options *options, int64_t wall_ms, struct mim_error *reterr) {
+    int64_t time_ms = mim_appender_time(appender, wall_ms);
+    int rc;
+    while ((rc = mim_appender_control(appender, MIM_FRAME_EPOCH, time_ms)) == MIM_E_AGAIN) {
+        rc = mim_preparer_step(storage, appender->ring, options->segment_size_max, reterr);
+        if (rc < 0) {
+            return rc;
+        }
+        rc = mim_writer_step(writer, 0, reterr);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (rc != 0) {
+        return mim_error_set(reterr, rc, "no room in the journal to begin epoch %u: make room on the disk",
+                             appender->epoch);
+    }
+    rc = begin_drain(storage, writer, appender, options->segment_size_max, reterr);
+    return rc != 0 ? rc : mim_writer_finish(writer, reterr);
+}
+
+int mim_recovery_begin(struct mim_storage storage, struct mim_engine *engine, struct mim_recovery *recovery,
+                       struct mim_ring *ring, const struct mim_writer_options *options,
+                       const struct mim_history *new_history, int64_t wall_ms, struct mim_writer **ret_writer,
+                       struct mim_appender *ret_appender, struct mim_error *reterr) {
+    mim_epoch_t epoch = recovery->ending.epoch + 1;
+    if (recovery->ending.kind == MIM_END_TORN) {
+        int rc = mim_journal_cut(storage, &recovery->segments, &recovery->ending, epoch, reterr);
+        if (rc != 0) {
+            return mim_error_prefix(reterr, "cutting the torn tail");
+        }
+    }
+    if (recovery->segments.count == 0) {
+        mim_engine_set_history(engine, new_history);
+    }
+    struct mim_engine_point point;
+    mim_engine_point(engine, &point);
+    struct mim_writer *writer = NULL;
+    struct mim_appender_start start;
+    int rc = mim_writer_open(storage, ring, options, &recovery->segments, &recovery->ending, &point.history, wall_ms,
+                             &writer, &start, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    start.epoch = epoch;
+    if (point.time_ms > start.time_ms) {
+        start.time_ms = point.time_ms;
+    }
+    mim_appender_init(ret_appender, ring, &start);
+    rc = begin_epoch(storage, writer, ret_appender, options, wall_ms, reterr);
+    if (rc != 0) {
+        (void)mim_writer_free(writer);
+        return rc;
+    }
+    *ret_writer = writer;
+    return 0;
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// A model, checked and compiled once at start: name lookups, codec plans, the layout fingerprint. Immutable after
+// mim_compiled_new; borrowed by engine, server and tools. Owns nothing of the model itself (static for the process).
+#ifndef MIM_MODEL_COMPILED_H
+#define MIM_MODEL_COMPILED_H
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "memimage/model.h"
+
+struct mim_compiled_event {
+    const struct mim_event_type *type; /* NULL for a retired one */
+    const struct mim_retired_event_type *retired;
+    uint16_t aggregate; /* index in the model */
+    uint16_t index;     /* dense over all events of all aggregates (retired behind, in the same numbering) */
+    const char *full_name; /* "account.Deposited", owned by the compiled model */
+    uint32_t projection_count;
+    const struct mim_compiled_projection_on *projections; /* who listens */
+    bool fixed_only;    /* all fields are fixed-size and in ascending offset order without lists: decoded by a few copies */
+};
+
+struct mim_compiled_projection_on {
+    uint16_t projection; /* index in the model */
+    void (*project)(struct mim_evolution *e, void *projection, const void *aggregate, const void *event);
+};
+
+struct mim_compiled_command {
+    const struct mim_command_type *type;
+    uint16_t aggregate;
+    uint16_t index; /* dense over all commands of all aggregates */
+};
+
+struct mim_compiled {
+    const struct mim_model *model;
+    uint64_t fingerprint; /* of the state layout: see mim_compiled_new */
+    uint32_t event_count;   /* of today and retired */
+    uint32_t command_count;
+    struct mim_compiled_event *events;
+    struct mim_compiled_command *commands;
+    uint32_t first_event[MIM_AGGREGATE_TYPES_MAX];   /* index of an aggregate's first event / command */
+    uint32_t first_command[MIM_AGGREGATE_TYPES_MAX];
+    uint32_t slot_size[MIM_AGGREGATE_TYPES_MAX];     /* slot header (24 bytes) + state, rounded up to 8; 64 at most shares a line */
+    uint32_t event_struct_size_max;
+    uint32_t command_struct_size_max;
+    void *storage; /* owned memory behind the arrays */
+};
+
+/** Checks descriptors (names: [A-Za-z][A-Za-z0-9_]*, sizes, offsets within the struct and aligned, no overlap, no
+ *  duplicate names, types allowed in that place, min <= max, functions present, counts within limits, ABI) and
+ *  compiles. MODEL with a sentence that names aggregate, table and field. The fingerprint covers model name and version,
+ *  sizes, and name/type/offset/flags of every state field, projections' names and sizes, and the image format. */
+MIM_CHECKED int mim_compiled_new(const struct mim_model *model, struct mim_compiled **ret_compiled,
+                                 struct mim_error *reterr);
+struct mim_compiled *mim_compiled_free(struct mim_compiled *compiled);
+
+/** Lookups by name; -1 / NULL when unknown. Few entries: a length-and-memcmp scan that stays in cache. */
+int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name);
+const struct mim_compiled_command *mim_compiled_command(const struct mim_compiled *compiled, unsigned aggregate,
+                                                        struct mim_slice name);
+/** By name and schema version; version 0: the newest. Finds retired ones too. */
+const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *compiled, unsigned aggregate,
+                                                    struct mim_slice name, uint32_t version);
+const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
+                                                       const struct mim_event_type *type);
+const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,
+                                                struct mim_slice name);
+int mim_compiled_projection_of(const struct mim_compiled *compiled, const struct mim_projection_type *type);
+int mim_compiled_aggregate_of(const struct mim_compiled *compiled, const struct mim_aggregate_type *type);
+
+/** Loads a shared object by path (contains '/' or ends in .so) with dlopen and returns its model. The object stays loaded.
+ *  (load_posix.c) USAGE with the loader's message. */
+MIM_CHECKED int mim_model_load(const char *path, const struct mim_model **ret_model, struct mim_error *reterr);
+
+#endif

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// Finding things of a compiled model by name or by descriptor: short scans over arrays that stay in cache.
+#include "model/compiled.h"
+
+static bool named(const char *name, struct mim_slice sought) {
+    return strncmp(name, (const char *)sought.data, sought.size) == 0 && name[sought.size] == '\0';
+}
+
+int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name) {
+    if (name.size > 0) {
+        for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
+            if (named(compiled->model->aggregates[i].name, name)) {
+                return (int)i;
+            }
+        }
+    }
+    return -1;
+}
+
+const struct mim_compiled_command *mim_compiled_command(const struct mim_compiled *compiled, unsigned aggregate,
+                                                        struct mim_slice name) {
+    const struct mim_compiled_command *commands = &compiled->commands[compiled->first_command[aggregate]];
+    uint32_t count = name.size == 0 ? 0 : compiled->model->aggregates[aggregate].command_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (named(commands[i].type->name, name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *compiled, unsigned aggregate,
+                                                    struct mim_slice name, uint32_t version) {
+    const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
+    const struct mim_compiled_event *events = &compiled->events[compiled->first_event[aggregate]];
+    for (uint32_t i = 0; name.size > 0 && i < type->event_count + type->retired_count; i++) {
+        const char *own = events[i].type != NULL ? events[i].type->name : events[i].retired->name;
+        uint32_t own_version = events[i].type != NULL ? events[i].type->version : events[i].retired->version;
+        if (named(own, name) && (version == 0 || version == own_version)) {
+            return &events[i];
+        }
+    }
+    return NULL;
+}
+
+const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
+                                                       const struct mim_event_type *type) {
+    for (uint32_t i = 0; i < compiled->event_count; i++) {
+        if (compiled->events[i].type == type && type != NULL) {
+            return &compiled->events[i];
+        }
+    }
+    return NULL;
+}
+
+const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,
+                                                struct mim_slice name) {
+    const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
+    for (uint32_t i = 0; name.size > 0 && i < type->query_count; i++) {
+        if (named(type->queries[i].name, name)) {
+            return &type->queries[i];
+        }
+    }
+    return NULL;
+}
+
+int mim_compiled_projection_of(const struct mim_compiled *compiled, const struct mim_projection_type *type) {
+    for (uint32_t i = 0; i < compiled->model->projection_count; i++) {
+        if (&compiled->model->projections[i] == type) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+int mim_compiled_aggregate_of(const struct mim_compiled *compiled, const struct mim_aggregate_type *type) {
+    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
+        if (&compiled->model->aggregates[i] == type) {
+            return (int)i;
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+// Structs to journal payloads and back: packed little-endian fields in descriptor order, defaults at the end left out.
+// The format stands in codec.h. Decoding trusts nothing and allocates nothing.
+#include "model/field.h"
+
+#define MIM_ABSENT UINT32_MAX
+
+/** True when the field has the value that a decoder would fill in for a missing one. */
+static bool field_is_default(const struct mim_field *field, const void *at) {
+    if ((field->flags & MIM_LIST) != 0) {
+        return ((const struct mim_list *)at)->count == 0;
+    }
+    switch (field->type) {
+    case MIM_BOOL:
+        return !*(const bool *)at;
+    case MIM_I32:
+        return *(const int32_t *)at == (int32_t)field->fallback;
+    case MIM_I64:
+    case MIM_TIMESTAMP:
+        return *(const int64_t *)at == field->fallback;
+    case MIM_U64:
+        return *(const uint64_t *)at == (uint64_t)field->fallback;
+    case MIM_F64:
+        return mim_get64(at) == 0;
+    default:
+        return ((const struct mim_string *)at)->data == NULL;
+    }
+}
+
+/** Fields that are stored: up to the last one without its default. */
+static uint32_t stored_count(const struct mim_field *fields, uint32_t count, const void *object) {
+    while (count > 0 && field_is_default(&fields[count - 1], mim_field_at_const(&fields[count - 1], object))) {
+        count--;
+    }
+    return count;
+}
+
+static size_t string_size(const struct mim_string *string) { return 4 + (string->data == NULL ? 0 : string->size); }
+
+static size_t list_size(const struct mim_field *field, const struct mim_list *list) {
+    if (field->type != MIM_STRING && field->type != MIM_BYTES) {
+        return 4 + list->count * mim_field_scalar_size(field->type);
+    }
+    size_t size = 4;
+    const struct mim_string *items = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        size += string_size(&items[i]);
+    }
+    return size;
+}
+
+size_t mim_payload_size(const struct mim_field *fields, uint32_t field_count, const void *object) {
+    size_t size = 0;
+    uint32_t stored = stored_count(fields, field_count, object);
+    for (uint32_t i = 0; i < stored; i++) {
+        const void *at = mim_field_at_const(&fields[i], object);
+        if ((fields[i].flags & MIM_LIST) != 0) {
+            size += list_size(&fields[i], at);
+        } else if (fields[i].type == MIM_STRING || fields[i].type == MIM_BYTES) {
+            size += string_size(at);
+        } else {
+            size += mim_field_scalar_size(fields[i].type);
+        }
+    }
+    return size;
+}
+
+static uint8_t *put_string(uint8_t *to, const struct mim_string *string) {
+    if (string->data == NULL) {
+        mim_put32(to, MIM_ABSENT);
+        return to + 4;
+    }
+    mim_put32(to, (uint32_t)string->size);
+    memcpy(to + 4, string->data, string->size);
+    return to + 4 + string->size;
+}
+
+static uint8_t *put_list(uint8_t *to, const struct mim_field *field, const struct mim_list *list) {
+    mim_put32(to, (uint32_t)list->count);
+    to += 4;
+    if (field->type != MIM_STRING && field->type != MIM_BYTES) {
+        size_t size = list->count * mim_field_scalar_size(field->type);
+        if (size > 0) {
+            memcpy(to, list->items, size);
+        }
+        return to + size;
+    }
+    const struct mim_string *items = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        to = put_string(to, &items[i]);
+    }
+    return to;
+}
+
+size_t mim_payload_encode(const struct mim_field *fields, uint32_t field_count, const void *object,
+                          uint8_t *ret_bytes) {
+    uint8_t *to = ret_bytes;
+    uint32_t stored = stored_count(fields, field_count, object);
+    for (uint32_t i = 0; i < stored; i++) {
+        const void *at = mim_field_at_const(&fields[i], object);
+        if ((fields[i].flags & MIM_LIST) != 0) {
+            to = put_list(to, &fields[i], at);
+        } else if (fields[i].type == MIM_STRING || fields[i].type == MIM_BYTES) {
+            to = put_string(to, at);
+        } else {
+            size_t size = mim_field_scalar_size(fields[i].type);
+            memcpy(to, at, size);
+            to += size;
+        }
+    }
+    return (size_t)(to - ret_bytes);
+}
+
+void mim_field_fill_default(const struct mim_field *field, void *at) {
+    if ((field->flags & MIM_LIST) != 0) {
+        *(struct mim_list *)at = (struct mim_list){0};
+        return;
+    }
+    switch (field->type) {
+    case MIM_BOOL:
+        *(bool *)at = false;
+        break;
+    case MIM_I32:
+        *(int32_t *)at = (int32_t)field->fallback;
+        break;
+    case MIM_I64:
+    case MIM_TIMESTAMP:
+    case MIM_U64:
+        *(int64_t *)at = field->fallback;
+        break;
+    case MIM_F64:
+        *(double *)at = 0;
+        break;
+    default:
+        *(struct mim_string *)at = (struct mim_string){0};
+        break;
+    }
+}
+
+static bool get_string(struct mim_byte_reader *reader, struct mim_string *ret_string) {
+    uint32_t size = mim_read32(reader);
+    if (size == MIM_ABSENT) {
+        *ret_string = (struct mim_string){0};
+        return !reader->overflow;
+    }
+    const uint8_t *data = mim_read_bytes(reader, size);
+    *ret_string = (struct mim_string){.data = (const char *)data, .size = size};
+    return data != NULL;
+}
+
+static bool get_list(struct mim_byte_reader *reader, const struct mim_field *field, struct mim_list *ret_list,
+                     struct mim_byte_writer *scratch) {
+    uint32_t count = mim_read32(reader);
+    bool strings = field->type == MIM_STRING || field->type == MIM_BYTES;
+    size_t least = strings ? 4 : mim_field_scalar_size(field->type);
+    if (reader->overflow || count > (reader->size - reader->offset) / least) {
+        return false;
+    }
+    size_t item = strings ? sizeof(struct mim_string) : least;
+    void *items = mim_scratch_take(scratch, count * item);
+    if (items == NULL) {
+        return false;
+    }
+    *ret_list = (struct mim_list){.items = items, .count = count};
+    if (!strings) {
+        const uint8_t *data = mim_read_bytes(reader, count * item);
+        if (data != NULL && count > 0) {
+            memcpy(items, data, count * item);
+        }
+        return data != NULL;
+    }
+    struct mim_string *string = items;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!get_string(reader, &string[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool get_field(struct mim_byte_reader *reader, const struct mim_field *field, void *at,
+                      struct mim_byte_writer *scratch) {
+    if (MIM_UNLIKELY((field->flags & MIM_LIST) != 0)) {
+        return get_list(reader, field, at, scratch);
+    }
+    const uint8_t *data;
+    switch (field->type) {
+    case MIM_BOOL:
+        data = mim_read_bytes(reader, 1);
+        if (data == NULL || *data > 1) {
+            return false;
+        }
+        *(bool *)at = *data != 0;
+        return true;
+    case MIM_I32:
+        data = mim_read_bytes(reader, 4);
+        if (data == NULL) {
+            return false;
+        }
+        memcpy(at, data, 4);
+        return true;
+    case MIM_STRING:
+    case MIM_BYTES:
+        return get_string(reader, at);
+    default:
+        data = mim_read_bytes(reader, 8);
+        if (data == NULL) {
+            return false;
+        }
+        memcpy(at, data, 8);
+        return true;
+    }
+}
+
+bool mim_payload_decode(const struct mim_field *fields, uint32_t field_count, struct mim_slice payload, void *object,
+                        struct mim_byte_writer *scratch) {
+    struct mim_byte_reader reader = {.data = payload.data, .size = payload.size};
+    for (uint32_t i = 0; i < field_count; i++) {
+        void *at = mim_field_at(&fields[i], object);
+        if (reader.offset == reader.size) {
+            mim_field_fill_default(&fields[i], at);
+        } else if (!get_field(&reader, &fields[i], at, scratch)) {
+            return false;
+        }
+    }
+    return reader.offset == reader.size;
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+// DO type/id Command [field value ...|{json}] [@option value ...]: the one command that changes anything.
+#include <string.h>
+
+#include "server/internal.h"
+
+/** Splits "type/id" at the first '/'. False: there is none. */
+static inline bool address_split(struct mim_slice address, struct mim_slice *ret_type, struct mim_slice *ret_id) {
+    const uint8_t *slash = memchr(address.data, '/', address.size);
+    if (MIM_UNLIKELY(slash == NULL)) {
+        return false;
+    }
+    size_t size = (size_t)(slash - address.data);
+    *ret_type = mim_slice_of(address.data, size);
+    *ret_id = mim_slice_of(slash + 1, address.size - size - 1);
+    return true;
+}
+
+static bool version_parse(struct mim_slice text, uint64_t *ret_version) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t digit = (uint8_t)(text.data[i] - '0');
+        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, digit, &value)) {
+            return false;
+        }
+    }
+    *ret_version = value;
+    return text.size > 0;
+}
+
+/** One option into the request. False: the error is written. */
+static bool option_take(struct mim_call *call, struct mim_slice name, struct mim_slice value,
+                        struct mim_request *request) {
+    if (mim_word_is(name, "@IF")) {
+        if (request->has_expected) {
+            mim_reply_errorf(call->reply, "ERR", "@if is given twice");
+            return false;
+        }
+        request->has_expected = true;
+        if (!version_parse(value, &request->expected_version)) {
+            mim_reply_errorf(call->reply, "BADARG", "@if: must be a version, a whole number from 0");
+            return false;
+        }
+        return true;
+    }
+    struct mim_slice *slot = mim_word_is(name, "@ID")      ? &request->key
+                             : mim_word_is(name, "@CORR")  ? &request->correlation
+                             : mim_word_is(name, "@CAUSE") ? &request->causation
+                             : mim_word_is(name, "@BY")    ? &request->actor
+                                                           : NULL;
+    int shown = (int)(name.size < 64 ? name.size : 64);
+    if (slot == NULL) {
+        mim_reply_errorf(call->reply, "ERR", "unknown option '%.*s': @if, @id, @corr, @cause or @by", shown,
+                         (const char *)name.data);
+        return false;
+    }
+    if (slot->data != NULL) {
+        mim_reply_errorf(call->reply, "ERR", "%.*s is given twice", shown, (const char *)name.data);
+        return false;
+    }
+    *slot = value;
+    return true;
+}
+
+/** What follows the command's name: pairs of fields or one JSON object, then pairs of options. */
+static bool request_parse(struct mim_call *call, struct mim_request *request) {
+    const struct mim_slice *arguments = call->arguments;
+    size_t count = call->count;
+    size_t at = 3;
+    if (at < count && arguments[at].size > 0 && arguments[at].data[0] == '{') {
+        request->json = arguments[at++];
+    }
+    size_t fields = 0;
+    for (; at < count; at += 2) {
+        struct mim_slice name = arguments[at];
+        if (name.size > 0 && name.data[0] == '@') {
+            break;
+        }
+        if (MIM_UNLIKELY(request->json.data != NULL)) {
+            mim_reply_errorf(call->reply, "ERR", "fields come as JSON or as field and value, not both");
+            return false;
+        }
+        if (MIM_UNLIKELY(at + 1 == count)) {
+            mim_reply_errorf(call->reply, "BADARG", "%.*s: has no value", (int)(name.size < 64 ? name.size : 64),
+                             (const char *)name.data);
+            return false;
+        }
+        call->server->fields[fields++] = (struct mim_argument){.name = name, .value = arguments[at + 1]};
+    }
+    request->arguments = call->server->fields;
+    request->argument_count = fields;
+    for (; at < count; at += 2) {
+        if (MIM_UNLIKELY(at + 1 == count)) {
+            mim_reply_errorf(call->reply, "ERR", "option '%.*s' has no value",
+                             (int)(arguments[at].size < 64 ? arguments[at].size : 64),
+                             (const char *)arguments[at].data);
+            return false;
+        }
+        if (MIM_UNLIKELY(!option_take(call, arguments[at], arguments[at + 1], request))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void reply_refused(struct mim_call *call, const struct mim_outcome *outcome) {
+    const char *prefix = "ERR";
+    switch (outcome->kind) {
+    case MIM_OUTCOME_BADARG:
+        prefix = "BADARG";
+        break;
+    case MIM_OUTCOME_CONFLICT:
+        prefix = "CONFLICT";
+        break;
+    case MIM_OUTCOME_REJECTED:
+        prefix = "REJECTED";
+        break;
+    case MIM_OUTCOME_READONLY:
+        prefix = "READONLY";
+        break;
+    case MIM_OUTCOME_OVERLOADED:
+        prefix = "OVERLOADED";
+        break;
+    case MIM_OUTCOME_DONE:
+    case MIM_OUTCOME_AGAIN:
+    case MIM_OUTCOME_ERR:
+        break;
+    }
+    mim_reply_error(call->reply, prefix, mim_slice_text(outcome->text));
+}
+
+enum mim_verdict_of_call mim_cmd_do(struct mim_call *call) {
+    struct mim_server *server = call->server;
+    struct mim_request request = {.command = call->arguments[2]};
+    if (MIM_UNLIKELY(!address_split(call->arguments[1], &request.type, &request.id))) {
+        mim_reply_errorf(call->reply, "ERR", "the aggregate must be given as type/id");
+        return MIM_CALL_DONE;
+    }
+    if (MIM_UNLIKELY(!request_parse(call, &request))) {
+        return MIM_CALL_DONE;
+    }
+    request.wall_ms = mim_server_wall_ms(server);
+    struct mim_outcome *outcome = &server->outcome;
+    mim_engine_execute(server->engine, &server->appender, &request, outcome);
+    if (MIM_LIKELY(outcome->kind == MIM_OUTCOME_DONE)) {
+        mim_reply_pair(call->reply, outcome->version, outcome->position);
+    } else if (outcome->kind == MIM_OUTCOME_AGAIN) {
+        return MIM_CALL_AGAIN;
+    } else {
+        reply_refused(call, outcome);
+    }
+    call->gate = outcome->gate;
+    return MIM_CALL_DONE;
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+// Reading: GET, STATE, QUERY, SCHEMA, DIGEST. What they show leaves when it is durable: the engine says the gate.
+#include <string.h>
+
+#include "server/internal.h"
+
+static bool address_of(struct mim_call *call, struct mim_slice *ret_type, struct mim_slice *ret_id) {
+    struct mim_slice address = call->arguments[1];
+    const uint8_t *slash = memchr(address.data, '/', address.size);
+    if (slash == NULL) {
+        mim_reply_errorf(call->reply, "ERR", "the aggregate must be given as type/id");
+        return false;
+    }
+    size_t size = (size_t)(slash - address.data);
+    *ret_type = mim_slice_of(address.data, size);
+    *ret_id = mim_slice_of(slash + 1, address.size - size - 1);
+    return true;
+}
+
+/** The JSON of the named aggregate into server->scratch. True: it exists. Otherwise the answer is written. */
+static bool state_fetch(struct mim_call *call, mim_version_t *ret_version) {
+    struct mim_server *server = call->server;
+    struct mim_slice type;
+    struct mim_slice id;
+    if (!address_of(call, &type, &id)) {
+        return false;
+    }
+    struct mim_error error = {0};
+    server->scratch.size = 0;
+    int rc =
+        mim_engine_get(server->engine, &server->appender, type, id, &server->scratch, ret_version, &call->gate, &error);
+    if (rc == MIM_E_NOT_FOUND) {
+        mim_reply_null(call->reply);
+    } else if (rc != 0) {
+        mim_reply_errorf(call->reply, "ERR", "%s", error.text);
+    }
+    return rc == 0;
+}
+
+static struct mim_slice scratch_slice(const struct mim_server *server) {
+    return mim_slice_of(server->scratch.data, server->scratch.size);
+}
+
+enum mim_verdict_of_call mim_cmd_get(struct mim_call *call) {
+    mim_version_t version;
+    if (state_fetch(call, &version)) {
+        mim_reply_bulk(call->reply, scratch_slice(call->server));
+    }
+    return MIM_CALL_DONE;
+}
+
+enum mim_verdict_of_call mim_cmd_state(struct mim_call *call) {
+    if (call->count > 2) {
+        bool past = mim_word_is(call->arguments[2], "AT");
+        mim_reply_errorf(call->reply, "ERR",
+                         past ? "STATE ... AT is not supported by this version: it shows the present state only"
+                              : "syntax error: STATE type/id");
+        return MIM_CALL_DONE;
+    }
+    mim_version_t version;
+    if (state_fetch(call, &version)) {
+        mim_reply_array(call->reply, 2);
+        mim_reply_integer(call->reply, version);
+        mim_reply_bulk(call->reply, scratch_slice(call->server));
+    }
+    return MIM_CALL_DONE;
+}
+
+enum mim_verdict_of_call mim_cmd_query(struct mim_call *call) {
+    struct mim_server *server = call->server;
+    size_t count = call->count - 3;
+    for (size_t i = 0; i < count; i++) {
+        struct mim_slice argument = call->arguments[3 + i];
+        server->strings[i] = (struct mim_string){.data = (const char *)argument.data, .size = argument.size};
+    }
+    struct mim_error error = {0};
+    server->scratch.size = 0;
+    int rc = mim_engine_query(server->engine, &server->appender, call->arguments[1], call->arguments[2],
+                              server->strings, count, &server->scratch, &call->gate, &error);
+    if (rc == 0) {
+        mim_reply_bulk(call->reply, scratch_slice(server));
+    } else {
+        mim_reply_errorf(call->reply, rc == MIM_E_NOT_FOUND ? "NOTFOUND" : "BADARG", "%s", error.text);
+    }
+    return MIM_CALL_DONE;
+}
+
+enum mim_verdict_of_call mim_cmd_schema(struct mim_call *call) {
+    struct mim_server *server = call->server;
+    int aggregate = -1;
+    if (call->count > 2) {
+        mim_reply_errorf(call->reply, "ERR", "syntax error: SCHEMA [type]");
+        return MIM_CALL_DONE;
+    }
+    if (call->count == 2) {
+        aggregate = mim_compiled_aggregate(server->options.compiled, call->arguments[1]);
+        if (aggregate < 0) {
+            struct mim_slice name = call->arguments[1];
+            mim_reply_errorf(call->reply, "NOTFOUND", "unknown aggregate type '%.*s'",
+                             (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
+            return MIM_CALL_DONE;
+        }
+    }
+    server->scratch.size = 0;
+    struct mim_json json = mim_json_to(&server->scratch);
+    mim_schema_json(&json, server->options.compiled, aggregate);
+    mim_reply_bulk(call->reply, scratch_slice(server));
+    return MIM_CALL_DONE;
+}
+
+enum mim_verdict_of_call mim_cmd_digest(struct mim_call *call) {
+    struct mim_server *server = call->server;
+    struct mim_engine_point point;
+    mim_engine_point(server->engine, &point);
+    char text[17];
+    (void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)mim_engine_digest(server->engine));
+    call->gate = mim_engine_gate_all(server->engine, &server->appender);
+    mim_reply_array(call->reply, 2);
+    mim_reply_integer(call->reply, (int64_t)point.position);
+    mim_reply_text(call->reply, text);
+    return MIM_CALL_DONE;
+}

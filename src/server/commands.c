@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// The table of commands; see commands.h. The frequent ones stand first.
+#include "server/commands.h"
+
+#include "base/assert.h"
+
+#define W MIM_COMMAND_WRITE
+#define R MIM_COMMAND_READONLY
+#define F MIM_COMMAND_FAST
+#define A MIM_COMMAND_ADMIN
+#define L MIM_COMMAND_LOADING
+#define N MIM_COMMAND_NO_AUTH
+
+static const struct mim_command commands[] = {
+    {"DO", -3, W | F, mim_cmd_do, "aggregates",
+     "type/id Command [field value ...|{json}] [@if VERSION] [@id KEY] [@corr ID] [@cause ID] [@by ACTOR]",
+     "Decides a command; answers the aggregate's version and the last event's position when they are durable."},
+    {"GET", 2, R | F, mim_cmd_get, "aggregates", "type/id", "The state of an aggregate as JSON, or nil."},
+    {"STATE", -2, R | F, mim_cmd_state, "aggregates", "type/id", "Version and state of an aggregate, or nil."},
+    {"QUERY", -3, R, mim_cmd_query, "aggregates", "type Name [argument ...]", "Answers a query of the model as JSON."},
+    {"PING", -1, F, mim_cmd_ping, "connection", "[message]", "Answers PONG, or the message."},
+    {"SCHEMA", -1, R | L, mim_cmd_schema, "server", "[type]", "Commands, events, state and queries as JSON."},
+    {"DIGEST", 1, R, mim_cmd_digest, "server", "", "Position and digest of all state, when it is durable."},
+    {"ECHO", 2, F | L, mim_cmd_echo, "connection", "message", "Answers the message."},
+    {"HELLO", -1, F | L | N, mim_cmd_hello, "connection", "[protover [AUTH username password] [SETNAME name]]",
+     "Chooses the protocol, 2 or 3, and tells about the server."},
+    {"AUTH", -2, F | L | N, mim_cmd_auth, "connection", "[username] password", "Authenticates the connection."},
+    {"SELECT", 2, F | L, mim_cmd_select, "connection", "index", "There is one database: 0."},
+    {"QUIT", -1, F | L | N, mim_cmd_quit, "connection", "", "Closes the connection."},
+    {"RESET", 1, F | L | N, mim_cmd_reset, "connection", "", "Makes the connection as new."},
+    {"CLIENT", -2, A | L, mim_cmd_client, "connection", "subcommand [argument ...]",
+     "ID, INFO, LIST, GETNAME, SETNAME, SETINFO, KILL, REPLY, NO-EVICT, NO-TOUCH, HELP."},
+    {"COMMAND", -1, L, mim_cmd_command, "server", "[COUNT|LIST|INFO|DOCS [name ...]]", "Tells about the commands."},
+    {"CONFIG", -2, A | L, mim_cmd_config, "server", "GET pattern ...|SET name value ...|RESETSTAT",
+     "Reads options, sets those that may change at run time, resets the statistics."},
+    {"INFO", -1, L, mim_cmd_info, "server", "[section ...]", "Facts and figures about the server."},
+    {"TIME", 1, F | L, mim_cmd_time, "server", "", "Unix seconds and microseconds."},
+    {"ROLE", 1, F | L, mim_cmd_role, "server", "", "The role in replication."},
+    {"LASTSAVE", 1, F | L, mim_cmd_lastsave, "server", "", "Unix seconds of the last snapshot, or of the start."},
+    {"DBSIZE", 1, R | F, mim_cmd_dbsize, "server", "", "How many aggregates there are."},
+    {"SHUTDOWN", -1, A | L, mim_cmd_shutdown, "server", "[SAVE|NOSAVE|NOW|FORCE]",
+     "Stops the server: nothing that was accepted is lost."},
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+_Static_assert(COMMAND_COUNT < MIM_COMMAND_NONE, "room in the statistics");
+
+#undef W
+#undef R
+#undef F
+#undef A
+#undef L
+#undef N
+
+const struct mim_command *mim_commands(size_t *ret_count) {
+    *ret_count = COMMAND_COUNT;
+    return commands;
+}
+
+uint16_t mim_command_index(const struct mim_command *command) {
+    MIM_ASSERT(command >= commands && command < commands + COMMAND_COUNT);
+    return (uint16_t)(command - commands);
+}
+
+bool mim_word_is(struct mim_slice word, const char *upper) {
+    size_t i = 0;
+    for (; i < word.size && upper[i] != '\0'; i++) {
+        uint8_t c = word.data[i];
+        if (c >= 'a' && c <= 'z') {
+            c = (uint8_t)(c - 0x20);
+        }
+        if (c != (uint8_t)upper[i]) {
+            return false;
+        }
+    }
+    return i == word.size && upper[i] == '\0';
+}
+
+const struct mim_command *mim_command_find(struct mim_slice name) {
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (mim_word_is(name, commands[i].name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT
+// The journal thread and the preparer thread; see journal_thread.h.
+#include "server/journal_thread.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+
+#define PREPARER_PAUSE_NS 100000000u /* between attempts on a full disk */
+
+static inline void cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_ns) {
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000u),
+                               .tv_nsec = (long)(timeout_ns % 1000000000u)};
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns == UINT64_MAX ? NULL : &timeout, NULL, 0);
+}
+
+/** Wakes the sleeper behind a word, if it sleeps. */
+static void sleeper_wake(_Atomic uint32_t *word) {
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence between storing the word and looking again */
+    if (atomic_load_explicit(word, memory_order_relaxed) != 0 &&
+        atomic_exchange_explicit(word, 0, memory_order_acq_rel) != 0) {
+        (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    }
+}
+
+void mim_runners_wake_journal(struct mim_runners *runners) { sleeper_wake(&runners->journal_asleep); }
+
+static void loop_notify(struct mim_runners *runners) {
+    (void)atomic_fetch_add_explicit(&runners->progress, 1, memory_order_release);
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with mim_runners_sleep */
+    if (atomic_load_explicit(&runners->loop_asleep, memory_order_relaxed) != 0 &&
+        atomic_exchange_explicit(&runners->loop_asleep, 0, memory_order_acq_rel) != 0) {
+        uint64_t one = 1;
+        ssize_t written = write(runners->wake_fd, &one, sizeof(one));
+        (void)written; /* the counter can only be full when a wake-up is pending */
+    }
+}
+
+bool mim_runners_sleep(struct mim_runners *runners, uint32_t seen) {
+    atomic_store_explicit(&runners->loop_asleep, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load_explicit(&runners->progress, memory_order_acquire) == seen) {
+        return true;
+    }
+    atomic_store_explicit(&runners->loop_asleep, 0, memory_order_relaxed);
+    return false;
+}
+
+void mim_runners_awake(struct mim_runners *runners) {
+    atomic_store_explicit(&runners->loop_asleep, 0, memory_order_relaxed);
+}
+
+static void runner_failed(struct mim_runners *runners, int code, const struct mim_error *error) {
+    int none = 0;
+    /* the first failure wins: 1 claims `error`, the code published behind it is negative */
+    if (atomic_compare_exchange_strong(&runners->failed, &none, 1)) {
+        runners->error = *error;
+        atomic_store_explicit(&runners->failed, code, memory_order_release);
+    }
+    loop_notify(runners);
+}
+
+static bool ring_is_empty(const struct mim_ring *ring) {
+    return atomic_load_explicit(&ring->handoff_head, memory_order_acquire) ==
+           atomic_load_explicit(&ring->handoff_tail, memory_order_relaxed);
+}
+
+/** Waits until the ring holds something, a sync is due, or the end. */
+static void journal_rest(struct mim_runners *runners) {
+    uint64_t now = runners->clock.monotonic_ns(runners->clock.context);
+    uint64_t until = now + atomic_load_explicit(&runners->busy_poll_ns, memory_order_relaxed);
+    while (now < until) {
+        if (!ring_is_empty(runners->ring)) {
+            return;
+        }
+        cpu_relax();
+        now = runners->clock.monotonic_ns(runners->clock.context);
+    }
+    uint64_t due = mim_writer_due_ns(runners->writer);
+    if (due <= now) {
+        return;
+    }
+    atomic_store_explicit(&runners->journal_asleep, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (ring_is_empty(runners->ring) && !atomic_load_explicit(&runners->stopping, memory_order_relaxed)) {
+        futex_wait(&runners->journal_asleep, 1, due == UINT64_MAX ? UINT64_MAX : due - now);
+    }
+    atomic_store_explicit(&runners->journal_asleep, 0, memory_order_relaxed);
+}
+
+static void *journal_run(void *context) {
+    struct mim_runners *runners = context;
+    struct mim_error error = {0};
+    for (;;) {
+        uint64_t now = runners->clock.monotonic_ns(runners->clock.context);
+        int handled = mim_writer_step(runners->writer, now, &error);
+        if (handled < 0) {
+            runner_failed(runners, handled, &error);
+            return NULL;
+        }
+        if (atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire) == MIM_SPARE_NEEDED) {
+            sleeper_wake(&runners->preparer_asleep);
+        }
+        if (handled > 0) {
+            loop_notify(runners);
+        } else if (ring_is_empty(runners->ring)) {
+            if (atomic_load_explicit(&runners->stopping, memory_order_acquire)) {
+                return NULL;
+            }
+            journal_rest(runners);
+        }
+    }
+}
+
+static void preparer_rest(struct mim_runners *runners, uint64_t timeout_ns) {
+    atomic_store_explicit(&runners->preparer_asleep, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+    bool needed = atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire) == MIM_SPARE_NEEDED;
+    if (!needed && !atomic_load_explicit(&runners->stopping, memory_order_relaxed)) {
+        futex_wait(&runners->preparer_asleep, 1, timeout_ns);
+    }
+    atomic_store_explicit(&runners->preparer_asleep, 0, memory_order_relaxed);
+}
+
+static void *preparer_run(void *context) {
+    struct mim_runners *runners = context;
+    while (!atomic_load_explicit(&runners->stopping, memory_order_acquire)) {
+        struct mim_error error = {0};
+        int before = atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire);
+        int rc = mim_preparer_step(runners->storage, runners->ring, runners->segment_size_max, &error);
+        if (rc < 0 && rc != MIM_E_NO_SPACE) {
+            runner_failed(runners, rc, &error);
+            return NULL;
+        }
+        if (rc > 0 || before != atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire)) {
+            loop_notify(runners);
+        }
+        if (rc <= 0) {
+            preparer_rest(runners, rc == MIM_E_NO_SPACE ? PREPARER_PAUSE_NS : UINT64_MAX);
+        }
+    }
+    return NULL;
+}
+
+int mim_runners_start(struct mim_runners *runners, struct mim_error *reterr) {
+    sigset_t all;
+    sigset_t before;
+    (void)sigfillset(&all);
+    MIM_ASSERT(pthread_sigmask(SIG_SETMASK, &all, &before) == 0); /* signals belong to the loop's thread */
+    int rc = pthread_create(&runners->journal, NULL, journal_run, runners);
+    runners->journal_started = rc == 0;
+    if (rc == 0) {
+        (void)pthread_setname_np(runners->journal, "mim-journal");
+        rc = pthread_create(&runners->preparer, NULL, preparer_run, runners);
+        runners->preparer_started = rc == 0;
+    }
+    if (rc == 0) {
+        (void)pthread_setname_np(runners->preparer, "mim-preparer");
+    }
+    MIM_ASSERT(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    return rc == 0 ? 0 : mim_error_os(reterr, MIM_E_MEMORY, rc, "starting the journal's threads");
+}
+
+int mim_runners_stop(struct mim_runners *runners, uint64_t timeout_ms) {
+    atomic_store_explicit(&runners->stopping, true, memory_order_release);
+    sleeper_wake(&runners->journal_asleep);
+    sleeper_wake(&runners->preparer_asleep);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* pthread_timedjoin_np knows this clock only */
+    until.tv_sec += (time_t)(timeout_ms / 1000u);
+    until.tv_nsec += (long)(timeout_ms % 1000u) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    if (runners->journal_started && pthread_timedjoin_np(runners->journal, NULL, &until) != 0) {
+        return MIM_E_STATE;
+    }
+    runners->journal_started = false;
+    if (runners->preparer_started && pthread_timedjoin_np(runners->preparer, NULL, &until) != 0) {
+        return MIM_E_STATE;
+    }
+    runners->preparer_started = false;
+    return 0;
+}

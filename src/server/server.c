@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+// The life of a server: lock the directory, listen, replay, begin, serve, stop. One function per step; what was made is
+// taken down in the opposite order, however far it got.
+#include "server/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "server/internal.h"
+
+#define LOCK_NAME       "lock"
+#define FAILED_STOP_MS  500u /* after a storage error: the exit may not wait for a disk that hangs */
+#define CLEAN_STOP_MS   20000u
+#define NOFILE_RESERVED 64u /* journal, snapshots, listeners, standbys, the spare one */
+#define PROGRESS_LOG_NS 2000000000ull
+
+void mim_server_options_default(struct mim_server_options *ret_options) {
+    *ret_options = (struct mim_server_options){
+        .dir = "data",
+        .bind = "127.0.0.1",
+        .port = 7411,
+        .writer = {.durability = MIM_DURABILITY_FSYNC},
+        .idempotency_window = MIM_IDEMPOTENCY_WINDOW_DEFAULT,
+        .clients_max = 10000,
+        .query_size_max = MIM_COMMAND_SIZE_MAX,
+        .output_size_max = 32u << 20,
+        .pipeline_max = 16384,
+        .seal_idle_ms = 10,
+    };
+}
+
+/** Raises the soft limit of descriptors as needed, and clients_max down to what there is. */
+static void limit_descriptors(struct mim_server *server) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    rlim_t wanted = (rlim_t)server->options.clients_max + NOFILE_RESERVED;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < wanted) {
+        rlim_t left = limit.rlim_cur > 2 * NOFILE_RESERVED ? limit.rlim_cur - NOFILE_RESERVED : limit.rlim_cur / 2;
+        mim_log(MIM_LOG_WARNING, "descriptors", "limit=%llu clients_max=%llu wanted=%u goes_on=yes",
+                (unsigned long long)limit.rlim_cur, (unsigned long long)left, server->options.clients_max);
+        server->options.clients_max = (uint32_t)left;
+    }
+}
+
+static int storage_open(struct mim_server *server, struct mim_error *reterr) {
+    int rc = mim_storage_posix_open(server->options.dir, true, &server->storage, reterr);
+    if (rc != 0) {
+        return rc == MIM_E_IO || rc == MIM_E_NOT_FOUND ? mim_error_set(reterr, MIM_E_USAGE, "%s", reterr->text) : rc;
+    }
+    server->storage_ready = true;
+    rc = mim_storage_lock(server->storage, LOCK_NAME, &server->lock, reterr);
+    return rc == MIM_E_LOCKED
+               ? mim_error_set(reterr, rc, "the directory %s is in use by another server", server->options.dir)
+               : rc;
+}
+
+/** Called by the replay now and then: clients are told LOADING meanwhile. */
+static void on_progress(void *context, uint64_t done, uint64_t total) {
+    struct mim_server *server = context;
+    server->recovery_done = done;
+    server->recovery_total = total;
+    uint64_t now = mim_server_now(server);
+    if (now - server->recovery_logged_ns > PROGRESS_LOG_NS) {
+        server->recovery_logged_ns = now;
+        mim_log(MIM_LOG_INFO, "replaying", "bytes=%llu of=%llu percent=%llu", (unsigned long long)done,
+                (unsigned long long)total, (unsigned long long)(total == 0 ? 100 : done * 100 / total));
+    }
+    mim_loop_poll(server);
+}
+
+static int history_make(struct mim_history *ret_history, struct mim_error *reterr) {
+    size_t size = sizeof(ret_history->uuid);
+    ssize_t got = getrandom(ret_history->uuid, size, 0);
+    return got == (ssize_t)size ? 0 : mim_error_os(reterr, MIM_E_IO, errno, "no random numbers");
+}
+
+static void report_recovery(const struct mim_server *server, const struct mim_recovery *recovery) {
+    char quoted[MIM_LOG_QUOTED_SIZE];
+    if (recovery->warning[0] != '\0') {
+        mim_log(MIM_LOG_WARNING, "recovery", "text=%s goes_on=yes", mim_log_quote(recovery->warning, quoted));
+    }
+    if (recovery->segments.count > 0 && recovery->ending.kind == MIM_END_TORN) {
+        mim_log(MIM_LOG_WARNING, "torn_tail", "bytes=%llu position=%llu text=%s saved=%s/%s/*.torn.* goes_on=yes",
+                (unsigned long long)recovery->ending.torn_size, (unsigned long long)recovery->ending.position,
+                mim_log_quote(recovery->ending.text, quoted), server->options.dir, MIM_JOURNAL_DIR);
+    }
+}
+
+/** Replays and opens the journal: after it, commands may be executed. */
+static int journal_open(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_recovery_options options = {.progress = on_progress, .progress_context = server};
+    struct mim_recovery recovery = {0};
+    server->recovery_logged_ns = mim_server_now(server);
+    int rc = mim_recovery_run(server->storage, server->engine, &options, &recovery, reterr);
+    if (rc == 0) {
+        report_recovery(server, &recovery);
+        rc = mim_ring_init(&server->ring, reterr);
+        server->ring_ready = rc == 0;
+    }
+    struct mim_history history = {0};
+    if (rc == 0) {
+        rc = history_make(&history, reterr);
+    }
+    if (rc == 0) {
+        rc = mim_recovery_begin(server->storage, server->engine, &recovery, &server->ring, &server->options.writer,
+                                &history, server->clock.wall_ms(server->clock.context), &server->writer,
+                                &server->appender, reterr);
+    }
+    server->recovery_events = recovery.events;
+    server->recovery_ns = mim_server_now(server) - server->started_ns;
+    mim_recovery_deinit(&recovery);
+    return rc;
+}
+
+static int runners_open(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_runners *runners = &server->runners;
+    runners->ring = &server->ring;
+    runners->writer = server->writer;
+    runners->storage = server->storage;
+    runners->clock = server->clock;
+    runners->segment_size_max = server->options.writer.segment_size_max;
+    atomic_store_explicit(&runners->busy_poll_ns, server->options.busy_poll_us * 1000, memory_order_relaxed);
+    server->appender_ready = true;
+    server->epoch = server->appender.epoch;
+    server->seal_lsn = server->appender.next_lsn;
+    server->last_lsn = server->appender.next_lsn;
+    server->gate_seen = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+    server->spare_seen = MIM_SPARE_NEEDED;
+    server->runners_ready = true; /* from here on they are stopped, however many run */
+    return mim_runners_start(runners, reterr);
+}
+
+static void run_id_make(struct mim_server *server) {
+    uint8_t random[20] = {0};
+    ssize_t got = getrandom(random, sizeof(random), 0);
+    (void)got; /* it only names the run */
+    for (size_t i = 0; i < sizeof(random); i++) {
+        (void)snprintf(server->run_id + i * 2, 3, "%02x", random[i]);
+    }
+}
+
+static int server_open(struct mim_server *server, struct mim_error *reterr) {
+    limit_descriptors(server);
+    int rc = storage_open(server, reterr);
+    if (rc == 0) {
+        rc = mim_loop_open(server, reterr);
+    }
+    if (rc == 0) {
+        rc = mim_listeners_open(server, reterr);
+    }
+    if (rc == 0) {
+        struct mim_engine_options options = {
+            .compiled = server->options.compiled,
+            .idempotency_window = server->options.idempotency_window,
+            .memory_limit = server->options.memory_limit,
+            .reservation = server->options.reservation,
+            .keep_commands = server->options.keep_commands,
+        };
+        rc = mim_engine_new(&options, &server->engine, reterr);
+    }
+    if (rc == 0) {
+        rc = journal_open(server, reterr);
+    }
+    return rc == 0 ? runners_open(server, reterr) : rc;
+}
+
+static void server_ready(struct mim_server *server) {
+    struct mim_engine_point point;
+    mim_engine_point(server->engine, &point);
+    server->phase = MIM_PHASE_SERVING;
+    server->rates.position = point.position;
+    server->rates.at_ns = mim_server_now(server);
+    mim_log(MIM_LOG_INFO, "ready",
+            "port=%u bind=%s unixsocket=%s dir=%s model=%s durability=%s position=%llu epoch=%u events_replayed=%llu "
+            "recovery_ms=%.1f pid=%ld version=%s",
+            server->port, server->options.bind, server->options.unixsocket == NULL ? "-" : server->options.unixsocket,
+            server->options.dir, server->options.compiled->model->name,
+            server->options.writer.durability == MIM_DURABILITY_FSYNC      ? "fsync"
+            : server->options.writer.durability == MIM_DURABILITY_INTERVAL ? "interval"
+                                                                           : "none",
+            (unsigned long long)point.position, server->epoch, (unsigned long long)server->recovery_events,
+            (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
+}
+
+/** Ends the threads and closes the journal. A thread that does not end takes the process with it. */
+static void journal_close(struct mim_server *server) {
+    bool failed = server->phase == MIM_PHASE_FAILED;
+    if (server->runners_ready && mim_runners_stop(&server->runners, failed ? FAILED_STOP_MS : CLEAN_STOP_MS) != 0) {
+        mim_log(MIM_LOG_ERROR, "storage_hangs", "goes_on=no");
+        _exit(mim_error_exit_status(MIM_E_IO));
+    }
+    if (server->writer != NULL) {
+        struct mim_error error = {0};
+        if (server->phase == MIM_PHASE_STOPPED && server->exit_status == 0 &&
+            mim_writer_finish(server->writer, &error) != 0) {
+            char quoted[MIM_LOG_QUOTED_SIZE];
+            mim_log(MIM_LOG_ERROR, "storage_error", "text=%s goes_on=no", mim_log_quote(error.text, quoted));
+            server->exit_status = mim_error_exit_status(MIM_E_IO);
+        }
+        server->writer = mim_writer_free(server->writer);
+    }
+    if (server->ring_ready) {
+        mim_ring_deinit(&server->ring);
+        server->ring_ready = false;
+    }
+}
+
+static void server_close(struct mim_server *server) {
+    mim_connections_close_all(server);
+    mim_listeners_close(server);
+    journal_close(server);
+    server->engine = mim_engine_free(server->engine);
+    mim_loop_close(server);
+    if (server->storage_ready) {
+        mim_file_close(server->storage, server->lock);
+        mim_storage_posix_close(&server->storage);
+    }
+    for (uint32_t i = 0; i < server->input_pool_count; i++) {
+        free(server->input_pool[i]);
+    }
+    mim_buffer_deinit(&server->scratch);
+    free(server->read_buffer);
+}
+
+static void server_init(struct mim_server *server, const struct mim_server_options *options) {
+    server->options = *options;
+    server->clock = mim_clock_posix();
+    server->started_ns = mim_server_now(server);
+    server->started_wall_ms = mim_server_wall_ms(server);
+    server->pid = getpid();
+    server->spare_fd = -1;
+    TAILQ_INIT(&server->sessions);
+    TAILQ_INIT(&server->fresh);
+    TAILQ_INIT(&server->waiting);
+    TAILQ_INIT(&server->stalled);
+    TAILQ_INIT(&server->doomed);
+    if (server->options.query_size_max > MIM_COMMAND_SIZE_CEILING) {
+        server->options.query_size_max = MIM_COMMAND_SIZE_CEILING;
+    }
+    if (server->options.pipeline_max == 0) {
+        server->options.pipeline_max = 1;
+    }
+    run_id_make(server);
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL);
+}
+
+int mim_server_run(const struct mim_server_options *options) {
+    struct mim_server *server = aligned_alloc(64, (sizeof(*server) + 63u) & ~(size_t)63u);
+    uint8_t *read_buffer = malloc(MIM_READ_SIZE);
+    if (server == NULL || read_buffer == NULL) {
+        free(server);
+        free(read_buffer);
+        mim_log(MIM_LOG_ERROR, "start_failed", "text=\"out of memory\"");
+        return mim_error_exit_status(MIM_E_MEMORY);
+    }
+    memset(server, 0, sizeof(*server));
+    server->read_buffer = read_buffer;
+    server_init(server, options);
+    struct mim_error error = {0};
+    int rc = server_open(server, &error);
+    if (rc != 0) {
+        char quoted[MIM_LOG_QUOTED_SIZE];
+        mim_log(MIM_LOG_ERROR, "start_failed", "code=%s dir=%s text=%s", mim_error_name(rc), server->options.dir,
+                mim_log_quote(error.text, quoted));
+        server->exit_status = mim_error_exit_status(rc);
+        server->phase = MIM_PHASE_FAILED;
+    } else {
+        server_ready(server);
+        mim_loop_run(server);
+    }
+    server_close(server);
+    int status = server->exit_status;
+    if (rc == 0 && status == 0) {
+        mim_log(MIM_LOG_INFO, "stopped", "status=0");
+    }
+    free(server);
+    return status;
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// The server: sockets, sessions and replies around one engine, on one libevent loop; a journal thread and a preparer
+// thread behind it. This header is what `memimage serve` needs to know.
+#ifndef MIM_SERVER_SERVER_H
+#define MIM_SERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "journal/writer.h"
+#include "model/compiled.h"
+
+/** Everything `serve` can be told; defaults by mim_server_options_default. Strings are borrowed for the run. */
+struct mim_server_options {
+    const char *dir;
+    const char *bind;       /* "127.0.0.1" */
+    uint16_t port;          /* 7411; 0: any free port, printed in the ready line */
+    const char *unixsocket; /* NULL: none */
+    const struct mim_compiled *compiled;
+    const char *model_name; /* as given */
+    struct mim_writer_options writer;
+    uint32_t idempotency_window;
+    uint64_t memory_limit;
+    uint64_t reservation;
+    bool keep_commands;
+    uint32_t clients_max;         /* 10000, and at most nofile - 64 */
+    uint64_t query_size_max;      /* bytes of one request: 1 MiB */
+    uint64_t output_size_max;     /* bytes waiting for one client: 32 MiB hard; reading pauses far below */
+    uint32_t pipeline_max;        /* requests un-replied before reading pauses: 16384 */
+    uint32_t idle_timeout_s;      /* 0: none */
+    const char *requirepass;      /* NULL: none; then protected mode: non-loopback peers are refused */
+    uint32_t seal_idle_ms;        /* 10: idle time after which a seal frame is written */
+    uint64_t busy_poll_us;        /* 0: sleep at once when there is nothing to do */
+    const char *config_file;      /* for INFO; NULL: none */
+};
+
+void mim_server_options_default(struct mim_server_options *ret_options);
+
+/** Recovers, serves until SIGTERM, SIGINT or SHUTDOWN, stops cleanly. Logs to stderr. Returns the exit status of the
+ *  contract: 0 stopped on request, 1 configuration, 3 damaged journal or unreadable by the model, 4 storage error while
+ *  running, 5 directory in use. */
+int mim_server_run(const struct mim_server_options *options);
+
+#endif
