@@ -328,6 +328,7 @@ void mim_connection_open(struct mim_server *server, int fd, bool is_unix, const 
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     }
     session->is_unix = is_unix;
+    session->last_command = MIM_COMMAND_NONE;
     (void)snprintf(session->address, sizeof(session->address), "%s", address);
     (void)event_assign(&session->read_event, server->base, fd, EV_READ | EV_PERSIST, on_readable, session);
     (void)event_assign(&session->write_event, server->base, fd, EV_WRITE, on_writable, session);

@@ -162,8 +162,11 @@ static void section_journal(struct mim_server *server, struct mim_buffer *out) {
     line(out, "frame_bytes:%llu", (ull)stats.bytes);
     line(out, "writes:%llu", (ull)stats.writes);
     line(out, "syncs:%llu", (ull)stats.syncs);
-    line(out, "sync_mean_us:%.1f", stats.syncs == 0 ? 0.0 : (double)stats.sync_ns_total / (double)stats.syncs / 1e3);
-    line(out, "sync_max_us:%.1f", (double)stats.sync_ns_max / 1e3);
+    uint64_t steps = atomic_load_explicit(&server->runners.steps, memory_order_relaxed);
+    uint64_t total = atomic_load_explicit(&server->runners.step_ns_total, memory_order_relaxed);
+    uint64_t max = atomic_load_explicit(&server->runners.step_ns_max, memory_order_relaxed);
+    line(out, "sync_mean_us:%.1f", steps == 0 ? 0.0 : (double)total / (double)steps / 1e3);
+    line(out, "sync_max_us:%.1f", (double)max / 1e3);
     line(out, "segment_rolls:%llu", (ull)stats.rolls);
     line(out, "seal_frames:%llu", (ull)server->counters.seals);
     line(out, "spare_segment:%s", spare >= 0 && spare <= MIM_SPARE_CLAIMED ? spares[spare] : "?");

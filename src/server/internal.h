@@ -9,6 +9,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "base/version.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "engine/engine.h"
@@ -22,7 +23,7 @@
 #include "server/resp_write.h"
 #include "server/server.h"
 
-#define MIM_VERSION_TEXT       "0.1.0"
+#define MIM_VERSION_TEXT       MIM_VERSION
 #define MIM_REDIS_VERSION_TEXT "7.0.0" /* the dialect clients may rely on */
 
 /* Bounds that are no options; those that are stand in server.h. */

@@ -101,6 +101,15 @@ static void journal_rest(struct mim_runners *runners) {
     atomic_store_explicit(&runners->journal_asleep, 0, memory_order_relaxed);
 }
 
+static void step_measure(struct mim_runners *runners, uint64_t begun_ns) {
+    uint64_t took = runners->clock.monotonic_ns(runners->clock.context) - begun_ns;
+    (void)atomic_fetch_add_explicit(&runners->steps, 1, memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&runners->step_ns_total, took, memory_order_relaxed);
+    if (took > atomic_load_explicit(&runners->step_ns_max, memory_order_relaxed)) {
+        atomic_store_explicit(&runners->step_ns_max, took, memory_order_relaxed);
+    }
+}
+
 static void *journal_run(void *context) {
     struct mim_runners *runners = context;
     struct mim_error error = {0};
@@ -116,6 +125,7 @@ static void *journal_run(void *context) {
         }
         if (handled > 0) {
             loop_notify(runners);
+            step_measure(runners, now);
         } else if (ring_is_empty(runners->ring)) {
             if (atomic_load_explicit(&runners->stopping, memory_order_acquire)) {
                 return NULL;

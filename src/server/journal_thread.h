@@ -30,6 +30,8 @@ struct mim_runners {
     _Alignas(64) _Atomic uint32_t loop_asleep;    /* loop: 1 before polling; runners: 0 and write wake_fd */
     _Atomic uint32_t progress;                    /* runners: +1 after every step that did something */
     _Atomic bool stopping;
+    _Atomic uint64_t steps, step_ns_total,
+        step_ns_max;        /* steps that wrote and synced; journal: relaxed; INFO: relaxed */
     _Atomic int failed;     /* negative: a MIM_E_ code, stored after `error`; final */
     struct mim_error error; /* read it after `failed` */
 };

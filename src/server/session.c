@@ -226,6 +226,7 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
         stats->rejected++;
         return MIM_CALL_DONE;
     }
+    call->session->last_command = mim_command_index(call->command);
     enum mim_verdict_of_call verdict = call->command->handler(call);
     if (verdict == MIM_CALL_AGAIN || verdict == MIM_CALL_SILENT) {
         MIM_ASSERT(call->reply->out.size == before);
@@ -264,7 +265,6 @@ static bool dispatch(struct mim_session *session, const uint8_t *data) {
         session->closing = true;
     }
     uint16_t index = call.command == NULL ? MIM_COMMAND_NONE : mim_command_index(call.command);
-    session->last_command = index;
     if (MIM_LIKELY(session->reply.out.size != before)) {
         uint64_t end = session->output_base + session->reply.out.size;
         if (MIM_UNLIKELY(mim_holdback_add(&session->holdback, end, call.gate, session->received_ns, index) != 0)) {

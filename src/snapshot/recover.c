@@ -25,9 +25,16 @@ static int snapshots_evidence(struct mim_storage storage, const struct mim_segme
     return 0;
 }
 
+/** Adds a line, cut where there is no more room. */
 static void skipped_add(char *skipped, size_t size, const char *text) {
     size_t used = strlen(skipped);
-    (void)snprintf(skipped + used, size - used, "%s%s", used == 0 || text[0] == '\0' ? "" : "\n", text);
+    size_t more = strlen(text);
+    if (used > 0 && more > 0 && used + 1 < size) {
+        skipped[used++] = '\n';
+    }
+    more = more < size - 1 - used ? more : size - 1 - used;
+    memcpy(skipped + used, text, more);
+    skipped[used + more] = '\0';
 }
 
 /** True when the restored image is the fold of this very journal up to its point. */

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// The memimage binary: picks the subcommand.
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/version.h"
+#include "cli/cli.h"
+
+struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+};
+
+static const struct subcommand subcommands[] = {
+    {"serve", mim_cli_serve, "run the server"},
+    {"load", mim_cli_load, "send commands from an NDJSON file to a server, pipelined"},
+    {"snapshot", mim_cli_snapshot, "make a snapshot from the journal"},
+    {"restore", mim_cli_restore, "copy a directory's history up to a position or a time"},
+    {"journal", mim_cli_journal, "dump, verify or measure a journal"},
+    {"digest", mim_cli_digest, "rebuild the state offline and print its digest"},
+    {"bench", mim_cli_bench, "measure commands, latency, replay"},
+};
+
+static void usage(FILE *to) {
+    (void)fputs("Usage: memimage SUBCOMMAND [option ...]\n\n"
+                "An in-memory, event-sourced Memory Image server.\n\n",
+                to);
+    for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
+        (void)fprintf(to, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+    }
+    (void)fputs("\nmemimage SUBCOMMAND --help tells its options; memimage --version the version.\n", to);
+}
+
+int main(int argc, char **argv) {
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed connection is an error of write */
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write */
+    (void)umask(077);
+    if (argc < 2) {
+        usage(stderr);
+        return 1;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)printf("memimage %s\n", MIM_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
+        if (strcmp(argv[1], subcommands[i].name) == 0) {
+            return subcommands[i].run(argc - 1, argv + 1);
+        }
+    }
+    (void)fprintf(stderr, "memimage: unknown subcommand \"%s\"; memimage --help lists them\n", argv[1]);
+    return 1;
+}

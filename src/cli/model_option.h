@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+// --model NAME|FILE.so, for every subcommand that needs one.
+#ifndef MIM_CLI_MODEL_OPTION_H
+#define MIM_CLI_MODEL_OPTION_H
+
+#include "model/compiled.h"
+
+/** A built-in model by name, or a shared object; checked and compiled. USAGE, MODEL. */
+MIM_CHECKED int mim_cli_model(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr);
+
+#endif

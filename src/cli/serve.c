@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// memimage serve: options and configuration file to struct mim_server_options.
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/model_option.h"
+#include "cli/options.h"
+#include "server/server.h"
+
+/** Values as the option table has them. */
+struct serving {
+    struct mim_server_options server;
+    const char *config;
+    uint64_t port, window, clients_max, pipeline_max, idle_timeout, seal_idle;
+};
+
+/** Options that a table of pointers can reach; narrowed into place afterwards. */
+static void serving_narrow(struct serving *s) {
+    s->server.port = (uint16_t)s->port;
+    s->server.idempotency_window = (uint32_t)s->window;
+    s->server.clients_max = (uint32_t)s->clients_max;
+    s->server.pipeline_max = (uint32_t)s->pipeline_max;
+    s->server.idle_timeout_s = (uint32_t)s->idle_timeout;
+    s->server.seal_idle_ms = (uint32_t)s->seal_idle;
+    s->server.config_file = s->config;
+}
+
+static void serving_default(struct serving *s) {
+    mim_server_options_default(&s->server);
+    s->server.dir = "data";
+    s->server.model_name = "ledger";
+    s->port = s->server.port;
+    s->window = MIM_IDEMPOTENCY_WINDOW_DEFAULT;
+    s->clients_max = s->server.clients_max;
+    s->pipeline_max = s->server.pipeline_max;
+    s->idle_timeout = s->server.idle_timeout_s;
+    s->seal_idle = s->server.seal_idle_ms;
+}
+
+/** --config anywhere on the command line is read first, so that the command line overrides it. */
+static const char *config_sought(int argc, char **argv) {
+    const char *found = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--config=", 9) == 0) {
+            found = argv[i] + 9;
+        } else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+            found = argv[i + 1];
+        }
+    }
+    return found;
+}
+
+static int serve_run(struct serving *s, struct mim_error *reterr) {
+    struct mim_compiled *compiled = NULL;
+    int rc = mim_cli_model(s->server.model_name, &compiled, reterr);
+    if (rc != 0) {
+        return mim_cli_fail("serve", reterr);
+    }
+    serving_narrow(s);
+    s->server.compiled = compiled;
+    int status = mim_server_run(&s->server);
+    (void)mim_compiled_free(compiled);
+    return status;
+}
+
+int mim_cli_serve(int argc, char **argv) {
+    struct serving s = {0};
+    serving_default(&s);
+    const struct mim_option items[] = {
+        {"dir", MIM_OPTION_TEXT, &s.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
+        {"port", MIM_OPTION_UNSIGNED, &s.port, "N", "TCP port (default 7411; 0: any free one)", 0, 65535},
+        {"bind", MIM_OPTION_TEXT, &s.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+        {"unixsocket", MIM_OPTION_TEXT, &s.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
+        {"model", MIM_OPTION_TEXT, &s.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
+        {"durability", MIM_OPTION_DURABILITY, &s.server.writer, "fsync|interval:MS|none",
+         "when a command is acknowledged (default fsync)", 0, 0},
+        {"config", MIM_OPTION_TEXT, &s.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
+        {"idempotency-window", MIM_OPTION_UNSIGNED, &s.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
+        {"memory-limit", MIM_OPTION_SIZE, &s.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0, 0},
+        {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0, 0},
+        {"segment-size-max", MIM_OPTION_SIZE, &s.server.writer.segment_size_max, "SIZE",
+         "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
+        {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
+        {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
+         1024, MIM_COMMAND_SIZE_CEILING},
+        {"output-size-max", MIM_OPTION_SIZE, &s.server.output_size_max, "SIZE",
+         "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
+        {"pipeline-max", MIM_OPTION_UNSIGNED, &s.pipeline_max, "N",
+         "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
+        {"idle-timeout", MIM_OPTION_UNSIGNED, &s.idle_timeout, "SECONDS", "close idle connections (default 0: never)", 0,
+         1u << 30},
+        {"requirepass", MIM_OPTION_TEXT, &s.server.requirepass, "PASSWORD",
+         "clients must AUTH; without one only loopback is served", 0, 0},
+        {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)", 1,
+         3600000},
+        {"busy-poll", MIM_OPTION_UNSIGNED, &s.server.busy_poll_us, "US",
+         "spin this long before sleeping, for latency (default 0)", 0, 1000000},
+    };
+    const struct mim_options options = {
+        .usage = "memimage serve [option ...]",
+        .about = "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
+                 "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
+                 "read it, 4 a storage error while running, 5 the directory is in use.",
+        .items = items,
+        .count = sizeof(items) / sizeof(items[0]),
+    };
+    struct mim_error error = {0};
+    int positional = 0;
+    const char *config = config_sought(argc, argv);
+    int rc = config == NULL ? 0 : mim_options_file(&options, config, &error);
+    rc = rc != 0 ? rc : mim_options_parse(&options, argc, argv, &positional, &error);
+    if (rc == 0 && positional > 0) {
+        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
+    }
+    if (rc != 0) {
+        return rc > 0 ? 0 : mim_cli_fail("serve", &error);
+    }
+    return serve_run(&s, &error);
+}
