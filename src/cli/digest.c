@@ -52,9 +52,9 @@ static int digest_rebuild(const struct digesting *d, struct mim_storage storage,
 }
 
 int mim_cli_digest(int argc, char **argv) {
-    struct digesting d = {.dir = "data", .model = "ledger"};
+    struct digesting d = {.model = "ledger"};
     const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &d.dir, "DIR", "data directory (default data); a live server's is fine", 0, 0},
+        {"dir", MIM_OPTION_TEXT, &d.dir, "DIR", "data directory; a live server's is fine", 0, 0},
         {"model", MIM_OPTION_TEXT, &d.model, "NAME|FILE.so", "the model (default ledger)", 0, 0},
         {"from-scratch", MIM_OPTION_FLAG, &d.from_scratch, NULL, "from the whole journal, without snapshots", 0, 0},
         {"json", MIM_OPTION_FLAG, &d.json, NULL, "print JSON", 0, 0},
@@ -69,9 +69,7 @@ int mim_cli_digest(int argc, char **argv) {
     struct mim_error error = {0};
     int positional = 0;
     int rc = mim_options_parse(&options, argc, argv, &positional, &error);
-    if (rc == 0 && positional > 0) {
-        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
-    }
+    rc = rc != 0 ? rc : mim_options_want(argv, positional, d.dir, &error);
     if (rc > 0) {
         return 0;
     }

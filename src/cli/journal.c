@@ -206,9 +206,9 @@ static int journal_run(struct journaling *journaling, const char *verb, struct m
 }
 
 int mim_cli_journal(int argc, char **argv) {
-    struct journaling journaling = {.dir = "data", .from = 1, .to = UINT64_MAX};
+    struct journaling journaling = {.from = 1, .to = UINT64_MAX};
     const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &journaling.dir, "DIR", "data directory (default data); a live server's is fine", 0, 0},
+        {"dir", MIM_OPTION_TEXT, &journaling.dir, "DIR", "data directory; a live server's is fine", 0, 0},
         {"from", MIM_OPTION_UNSIGNED, &journaling.from, "POSITION", "dump: first event (default 1)", 0, 0},
         {"to", MIM_OPTION_UNSIGNED, &journaling.to, "POSITION", "dump: last event (default: the end)", 0, 0},
         {"json", MIM_OPTION_FLAG, &journaling.json, NULL, "verify, stat: print JSON (dump always does)", 0, 0},
@@ -229,6 +229,7 @@ int mim_cli_journal(int argc, char **argv) {
     if (rc == 0 && positional != 1) {
         rc = mim_error_set(&error, MIM_E_USAGE, "one of dump, verify, stat is wanted (see --help)");
     }
+    rc = rc != 0 ? rc : mim_options_want(argv, 0, journaling.dir, &error);
     rc = rc != 0 ? rc : journal_run(&journaling, argv[0], &error);
     return rc == 0 ? 0 : mim_cli_fail("journal", &error);
 }

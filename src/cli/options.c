@@ -178,6 +178,13 @@ int mim_options_parse(const struct mim_options *options, int argc, char **argv, 
     return 0;
 }
 
+int mim_options_want(char **argv, int positional, const char *dir, struct mim_error *reterr) {
+    if (positional > 0) {
+        return mim_error_set(reterr, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
+    }
+    return dir != NULL ? 0 : mim_error_set(reterr, MIM_E_USAGE, "--dir DIR is missing (see --help)");
+}
+
 static char *file_read(const char *path, struct mim_error *reterr) {
     FILE *file = fopen(path, "re");
     if (file == NULL) {

@@ -39,6 +39,8 @@ struct mim_options {
  *  1 when --help was asked and printed. */
 MIM_CHECKED int mim_options_parse(const struct mim_options *options, int argc, char **argv, int *ret_positional,
                                   struct mim_error *reterr);
+/** No positional arguments, and a --dir: what most subcommands want. USAGE. */
+MIM_CHECKED int mim_options_want(char **argv, int positional, const char *dir, struct mim_error *reterr);
 /** Reads "name value" lines ('#' comments, quotes). Applied before the command line, which so comes first. The text
  *  is kept for the life of the process. USAGE with file and line. */
 MIM_CHECKED int mim_options_file(const struct mim_options *options, const char *path, struct mim_error *reterr);

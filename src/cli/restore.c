@@ -64,9 +64,9 @@ static int restore_run(const struct restoring *r, struct mim_branched *ret_done,
 }
 
 int mim_cli_restore(int argc, char **argv) {
-    struct restoring r = {.dir = "data"};
+    struct restoring r = {0};
     const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &r.dir, "DIR", "data directory (default data); a live server's is fine", 0, 0},
+        {"dir", MIM_OPTION_TEXT, &r.dir, "DIR", "data directory; a live server's is fine", 0, 0},
         {"to", MIM_OPTION_TEXT, &r.to, "DIR2", "directory of the copy: new, or without a journal", 0, 0},
         {"at", MIM_OPTION_TEXT, &r.at, "POSITION|TIME",
          "last event of the copy, by position, RFC 3339 or Unix ms (default: all)", 0, 0},
@@ -86,9 +86,9 @@ int mim_cli_restore(int argc, char **argv) {
     if (rc > 0) {
         return 0;
     }
-    if (rc == 0 && (positional > 0 || r.to == NULL)) {
-        rc = positional > 0 ? mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0])
-                            : mim_error_set(&error, MIM_E_USAGE, "--to DIR2 is missing (see --help)");
+    rc = rc != 0 ? rc : mim_options_want(argv, positional, r.dir, &error);
+    if (rc == 0 && r.to == NULL) {
+        rc = mim_error_set(&error, MIM_E_USAGE, "--to DIR2 is missing (see --help)");
     }
     rc = rc != 0 ? rc : restore_run(&r, &done, &error);
     if (rc != 0) {

@@ -80,9 +80,9 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
 }
 
 int mim_cli_snapshot(int argc, char **argv) {
-    struct snapshotting s = {.dir = "data", .model = "ledger", .keep = 2};
+    struct snapshotting s = {.model = "ledger", .keep = 2};
     const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &s.dir, "DIR", "data directory (default data); a live server's is fine", 0, 0},
+        {"dir", MIM_OPTION_TEXT, &s.dir, "DIR", "data directory; a live server's is fine", 0, 0},
         {"model", MIM_OPTION_TEXT, &s.model, "NAME|FILE.so", "the model (default ledger)", 0, 0},
         {"keep", MIM_OPTION_UNSIGNED, &s.keep, "N", "snapshots to keep, newest first (default 2)", 1, 1000000},
         {"limit-lsn", MIM_OPTION_UNSIGNED, &s.limit_lsn, "LSN",
@@ -99,9 +99,7 @@ int mim_cli_snapshot(int argc, char **argv) {
     struct mim_error error = {0};
     int positional = 0;
     int rc = mim_options_parse(&options, argc, argv, &positional, &error);
-    if (rc == 0 && positional > 0) {
-        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
-    }
+    rc = rc != 0 ? rc : mim_options_want(argv, positional, s.dir, &error);
     if (rc > 0) {
         return 0;
     }

@@ -222,11 +222,16 @@ static int posix_list(void *self, const char *path, mim_list_fn *each, void *con
     return rc;
 }
 
-/** The pid that the holder wrote into the lock file; 0 when it cannot be read. */
+/** A record lock beside the flock, only so that others can ask who holds it: the file itself stays as it is. */
+static void lock_sign(int fd) {
+    struct flock signature = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    (void)fcntl(fd, F_SETLK, &signature);
+}
+
+/** The pid that signed the lock; 0 when nobody did. */
 static long lock_holder(int fd) {
-    char text[32] = {0};
-    ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-    return n > 0 ? strtol(text, NULL, 10) : 0;
+    struct flock asked = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(fd, F_GETLK, &asked) == 0 && asked.l_type != F_UNLCK ? (long)asked.l_pid : 0;
 }
 
 static int posix_lock(void *self, const char *path, mim_file_t *ret_file, struct mim_error *reterr) {
@@ -242,15 +247,11 @@ static int posix_lock(void *self, const char *path, mim_file_t *ret_file, struct
         if (failed != EWOULDBLOCK) {
             return mim_error_os(reterr, MIM_E_IO, failed, "lock %s/%s", storage->path, path);
         }
-        return mim_error_set(reterr, MIM_E_LOCKED, "the directory %s is in use by process %ld: stop it first, or choose another --dir",
-                             storage->path, holder);
+        return mim_error_set(reterr, MIM_E_LOCKED,
+                             "the directory %s is in use by process %ld (%s): stop it first, or choose another directory",
+                             storage->path, holder, path);
     }
-    char text[32];
-    int size = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)size, 0) != size) {
-        /* only the message for a second server suffers (a full disk must not keep a server from starting) */
-        (void)size;
-    }
+    lock_sign(fd);
     *ret_file = fd + 1;
     return 0;
 }
