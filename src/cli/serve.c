@@ -12,6 +12,8 @@
 struct serving {
     struct mim_server_options server;
     const char *config;
+    const char *verify;
+    uint64_t snapshot_keep;
     uint64_t port, window, clients_max, pipeline_max, idle_timeout, seal_idle;
 };
 
@@ -24,12 +26,15 @@ static void serving_narrow(struct serving *s) {
     s->server.idle_timeout_s = (uint32_t)s->idle_timeout;
     s->server.seal_idle_ms = (uint32_t)s->seal_idle;
     s->server.config_file = s->config;
+    s->server.snapshot_keep = (uint32_t)s->snapshot_keep;
 }
 
 static void serving_default(struct serving *s) {
     mim_server_options_default(&s->server);
     s->server.dir = "data";
     s->server.model_name = "ledger";
+    s->verify = "eager";
+    s->snapshot_keep = s->server.snapshot_keep;
     s->port = s->server.port;
     s->window = MIM_IDEMPOTENCY_WINDOW_DEFAULT;
     s->clients_max = s->server.clients_max;
@@ -51,9 +56,22 @@ static const char *config_sought(int argc, char **argv) {
     return found;
 }
 
+static int serving_verify(struct serving *s, struct mim_error *reterr) {
+    static const char *const words[] = {
+        [MIM_VERIFY_EAGER] = "eager", [MIM_VERIFY_BACKGROUND] = "background", [MIM_VERIFY_OFF] = "off"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(words[i], s->verify) == 0) {
+            s->server.verify = (enum mim_verify)i;
+            return 0;
+        }
+    }
+    return mim_error_set(reterr, MIM_E_USAGE, "--verify must be eager, background or off, not \"%s\"", s->verify);
+}
+
 static int serve_run(struct serving *s, struct mim_error *reterr) {
     struct mim_compiled *compiled = NULL;
-    int rc = mim_cli_model(s->server.model_name, &compiled, reterr);
+    int rc = serving_verify(s, reterr);
+    rc = rc != 0 ? rc : mim_cli_model(s->server.model_name, &compiled, reterr);
     if (rc != 0) {
         return mim_cli_fail("serve", reterr);
     }
@@ -81,6 +99,16 @@ int mim_cli_serve(int argc, char **argv) {
         {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0, 0},
         {"segment-size-max", MIM_OPTION_SIZE, &s.server.writer.segment_size_max, "SIZE",
          "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
+        {"verify", MIM_OPTION_TEXT, &s.verify, "eager|background|off",
+         "when a snapshot's blocks are checked at start (default eager)", 0, 0},
+        {"snapshot-every", MIM_OPTION_UNSIGNED, &s.server.snapshot_every, "N",
+         "make a snapshot after so many events (default 0: never)", 0, 0},
+        {"snapshot-every-bytes", MIM_OPTION_SIZE, &s.server.snapshot_every_bytes, "SIZE",
+         "or after so many bytes of journal (default 0: never)", 0, 0},
+        {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &s.server.snapshot_every_s, "SECONDS",
+         "or after so much time with changes (default 0: never)", 0, 1u << 30},
+        {"snapshot-keep", MIM_OPTION_UNSIGNED, &s.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
+         1000000},
         {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
         {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
          1024, MIM_COMMAND_SIZE_CEILING},

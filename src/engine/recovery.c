@@ -172,16 +172,11 @@ void mim_recovery_deinit(struct mim_recovery *recovery) { mim_segments_deinit(&r
 
 /* ---------------------------------------------------- ready for commands */
 
-/** Drives writer and preparer until everything appended may be acknowledged. */
-static int begin_drain(struct mim_storage storage, struct mim_writer *writer, struct mim_appender *appender,
-                       uint64_t segment_size_max, struct mim_error *reterr) {
+/** Drives the writer until everything appended may be acknowledged. The spare is left to its own thread. */
+static int begin_drain(struct mim_writer *writer, struct mim_appender *appender, struct mim_error *reterr) {
     while (!mim_appender_idle(appender)) {
         int rc = mim_writer_step(writer, 0, reterr);
         if (rc < 0) {
-            return rc;
-        }
-        rc = mim_preparer_step(storage, appender->ring, segment_size_max, reterr);
-        if (rc < 0 && rc != MIM_E_NO_SPACE) {
             return rc;
         }
     }
@@ -206,7 +201,7 @@ static int begin_epoch(struct mim_storage storage, struct mim_writer *writer, st
         return mim_error_set(reterr, rc, "no room in the journal to begin epoch %u: make room on the disk",
                              appender->epoch);
     }
-    rc = begin_drain(storage, writer, appender, options->segment_size_max, reterr);
+    rc = begin_drain(writer, appender, reterr);
     return rc != 0 ? rc : mim_writer_finish(writer, reterr);
 }
 

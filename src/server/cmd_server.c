@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Commands about the server: CONFIG INFO TIME ROLE LASTSAVE DBSIZE SHUTDOWN.
+// Commands about the server: CONFIG INFO TIME ROLE DBSIZE SHUTDOWN.
 #include <string.h>
 #include <strings.h>
 
@@ -30,11 +30,6 @@ enum mim_verdict_of_call mim_cmd_role(struct mim_call *call) {
     mim_reply_text(call->reply, "master");
     mim_reply_integer(call->reply, (int64_t)position);
     mim_reply_array(call->reply, 0);
-    return MIM_CALL_DONE;
-}
-
-enum mim_verdict_of_call mim_cmd_lastsave(struct mim_call *call) {
-    mim_reply_integer(call->reply, call->server->started_wall_ms / 1000);
     return MIM_CALL_DONE;
 }
 

@@ -36,6 +36,7 @@ static const struct mim_command commands[] = {
     {"INFO", -1, L, mim_cmd_info, "server", "[section ...]", "Facts and figures about the server."},
     {"TIME", 1, F | L, mim_cmd_time, "server", "", "Unix seconds and microseconds."},
     {"ROLE", 1, F | L, mim_cmd_role, "server", "", "The role in replication."},
+    {"SNAPSHOT", 1, A, mim_cmd_snapshot, "server", "", "Makes a snapshot; answers its position when it is complete."},
     {"LASTSAVE", 1, F | L, mim_cmd_lastsave, "server", "", "Unix seconds of the last snapshot, or of the start."},
     {"DBSIZE", 1, R | F, mim_cmd_dbsize, "server", "", "How many aggregates there are."},
     {"SHUTDOWN", -1, A | L, mim_cmd_shutdown, "server", "[SAVE|NOSAVE|NOW|FORCE]",

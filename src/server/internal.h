@@ -22,6 +22,7 @@
 #include "server/resp_parse.h"
 #include "server/resp_write.h"
 #include "server/server.h"
+#include "server/snapshot_event.h"
 
 #define MIM_VERSION_TEXT       MIM_VERSION
 #define MIM_REDIS_VERSION_TEXT "7.0.0" /* the dialect clients may rely on */
@@ -114,6 +115,7 @@ struct mim_session {
     uint64_t deadline_ns; /* closing: when patience ends; 0: none */
     uint64_t id;
     uint64_t requests;
+    uint64_t snapshot_ticket; /* SNAPSHOT waits for this one; 0: none */
     uint16_t last_command;
     char name[MIM_CLIENT_NAME_MAX];
     char library[MIM_CLIENT_NAME_MAX];
@@ -192,6 +194,8 @@ struct mim_server {
     mim_lsn_t last_lsn; /* the journal's end at the last turn */
     uint64_t last_append_ns;
     uint64_t recovery_ns, recovery_events, recovery_done, recovery_total, recovery_logged_ns;
+
+    struct mim_snapshotter snapshotter;
 
     /* loop */
     struct event_base *base;

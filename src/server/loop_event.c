@@ -59,6 +59,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     mim_connections_retry(server);
     rates_tick(server);
     spare_tick(server);
+    mim_snapshotter_tick(server);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *context) {
@@ -191,6 +192,9 @@ static void turn_end(struct mim_server *server) {
         mim_lsn_t gate = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
         gate_moved = gate != server->gate_seen;
         server->gate_seen = gate;
+        if (MIM_UNLIKELY(server->snapshotter.phase == MIM_SNAPSHOT_GATED)) {
+            mim_snapshotter_gate(server, gate);
+        }
     }
     if (gate_moved || !TAILQ_EMPTY(&server->fresh)) {
         (void)mim_server_now(server);

@@ -31,6 +31,8 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .output_size_max = 32u << 20,
         .pipeline_max = 16384,
         .seal_idle_ms = 10,
+        .verify = MIM_VERIFY_EAGER,
+        .snapshot_keep = 2,
     };
 }
 
@@ -103,7 +105,7 @@ static int journal_open(struct mim_server *server, struct mim_error *reterr) {
     struct mim_recovery_options options = {.progress = on_progress, .progress_context = server};
     struct mim_recovery recovery = {0};
     server->recovery_logged_ns = mim_server_now(server);
-    int rc = mim_recovery_run(server->storage, server->engine, &options, &recovery, reterr);
+    int rc = mim_snapshotter_recover(server, &options, &recovery, reterr);
     if (rc == 0) {
         report_recovery(server, &recovery);
         rc = mim_ring_init(&server->ring, reterr);
@@ -161,17 +163,10 @@ static int server_open(struct mim_server *server, struct mim_error *reterr) {
         rc = mim_listeners_open(server, reterr);
     }
     if (rc == 0) {
-        struct mim_engine_options options = {
-            .compiled = server->options.compiled,
-            .idempotency_window = server->options.idempotency_window,
-            .memory_limit = server->options.memory_limit,
-            .reservation = server->options.reservation,
-            .keep_commands = server->options.keep_commands,
-        };
-        rc = mim_engine_new(&options, &server->engine, reterr);
+        rc = journal_open(server, reterr);
     }
     if (rc == 0) {
-        rc = journal_open(server, reterr);
+        rc = mim_snapshotter_open(server, reterr);
     }
     return rc == 0 ? runners_open(server, reterr) : rc;
 }
@@ -220,6 +215,7 @@ static void journal_close(struct mim_server *server) {
 static void server_close(struct mim_server *server) {
     mim_connections_close_all(server);
     mim_listeners_close(server);
+    mim_snapshotter_close(server);
     journal_close(server);
     server->engine = mim_engine_free(server->engine);
     mim_loop_close(server);

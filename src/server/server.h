@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "journal/writer.h"
 #include "model/compiled.h"
+#include "snapshot/snapshot.h"
 
 /** Everything `serve` can be told; defaults by mim_server_options_default. Strings are borrowed for the run. */
 struct mim_server_options {
@@ -32,6 +33,11 @@ struct mim_server_options {
     const char *requirepass;  /* NULL: none; then protected mode: non-loopback peers are refused */
     uint32_t seal_idle_ms;    /* 10: idle time after which a seal frame is written */
     uint64_t busy_poll_us;    /* 0: sleep at once when there is nothing to do */
+    enum mim_verify verify;         /* of a snapshot at start: EAGER */
+    uint64_t snapshot_every;        /* events; 0: never by itself */
+    uint64_t snapshot_every_bytes;  /* of journal; 0: never */
+    uint64_t snapshot_every_s;      /* 0: never */
+    uint32_t snapshot_keep;         /* 2 */
     const char *config_file;  /* for INFO; NULL: none */
 };
 

@@ -113,6 +113,7 @@ int mim_snapshot_write(struct mim_storage storage, struct mim_engine *engine, in
     if (w.table == NULL) {
         return mim_error_set(reterr, MIM_E_MEMORY, "no memory for the snapshot's table");
     }
+    mim_arena_poison_lift(mim_engine_arena(engine)); /* the image is read as raw bytes from here on */
     int rc = mim_storage_make_dir(storage, MIM_SNAPSHOT_DIR, reterr);
     if (rc == 0) {
         rc = mim_storage_sync_dir(storage, ".", reterr);
@@ -131,6 +132,7 @@ int mim_snapshot_write(struct mim_storage storage, struct mim_engine *engine, in
         }
     }
     free(w.table);
+    mim_arena_poison_restore(mim_engine_arena(engine));
     if (rc == 0) {
         *ret_header = header;
     }
