@@ -27,12 +27,12 @@ extern "C" {
 struct memimage;
 
 struct memimage_options {
-    const char *dir;                /* made when missing (mode 0700); locked while open */
-    const struct mim_model *model;  /* static */
-    const char *model_name;         /* or the name of a built-in model ("ledger") */
-    uint64_t memory_limit;          /* bytes of image; 0: none */
-    uint32_t idempotency_window;    /* keys remembered; 0: 1,000,000 */
-    bool deferred;                  /* memimage_do returns before it is durable; memimage_flush makes it so */
+    const char *dir;               /* made when missing (mode 0700); locked while open */
+    const struct mim_model *model; /* static */
+    const char *model_name;        /* or the name of a built-in model ("ledger") */
+    uint64_t memory_limit;         /* bytes of image; 0: none */
+    uint32_t idempotency_window;   /* keys remembered; 0: 1,000,000 */
+    bool deferred;                 /* memimage_do returns before it is durable; memimage_flush makes it so */
 };
 
 struct memimage_command {

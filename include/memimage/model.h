@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 #define MIM_MODEL_ABI 1u
-#define MIM_PUBLIC __attribute__((visibility("default")))
+#define MIM_PUBLIC    __attribute__((visibility("default")))
 
 /* ------------------------------------------------------------------ values */
 
@@ -96,7 +96,7 @@ enum mim_field_type {
     MIM_U64,
     MIM_F64,
     MIM_STRING,
-    MIM_BYTES, /* base64 in JSON, raw in RESP */
+    MIM_BYTES,     /* base64 in JSON, raw in RESP */
     MIM_TIMESTAMP, /* RFC 3339 in JSON; RFC 3339 or Unix ms as input */
     MIM_COUNTS,    /* states only */
 };
@@ -148,9 +148,9 @@ struct mim_command_type {
 };
 
 struct mim_event_type {
-    const char *name;  /* past tense: "Deposited"; the full type is "account.Deposited" */
-    uint32_t version;  /* schema version, 1 or more */
-    uint32_t size;     /* sizeof the event struct */
+    const char *name; /* past tense: "Deposited"; the full type is "account.Deposited" */
+    uint32_t version; /* schema version, 1 or more */
+    uint32_t size;    /* sizeof the event struct */
     uint32_t field_count;
     const struct mim_field *fields; /* append only; a field missing in an old event reads as its fallback or absent */
     void (*evolve)(struct mim_evolution *e, void *state, const void *event);
@@ -222,11 +222,9 @@ struct mim_model {
 };
 
 /** In a shared object: MIM_MODEL_EXPORT(my_model) makes it loadable by --model FILE.so. */
-#define MIM_MODEL_EXPORT(model_object)                          \
-    MIM_PUBLIC const struct mim_model *mim_model_entry(void);   \
-    MIM_PUBLIC const struct mim_model *mim_model_entry(void) {  \
-        return &(model_object);                                 \
-    }
+#define MIM_MODEL_EXPORT(model_object)                        \
+    MIM_PUBLIC const struct mim_model *mim_model_entry(void); \
+    MIM_PUBLIC const struct mim_model *mim_model_entry(void) { return &(model_object); }
 
 /* ------------------------------------------------------------------ decide */
 

@@ -21,7 +21,7 @@ __attribute__((noreturn, cold)) void mim_assert_failed(const char *expression, c
 #define MIM_VERIFY_THAT(expression) ((void)0)
 #endif
 
-#define MIM_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define MIM_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define MIM_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #endif

@@ -26,9 +26,21 @@ static inline bool mim_slice_equal(struct mim_slice a, struct mim_slice b) {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static inline uint16_t mim_get16(const uint8_t *p) { uint16_t v; memcpy(&v, p, sizeof(v)); return v; }
-static inline uint32_t mim_get32(const uint8_t *p) { uint32_t v; memcpy(&v, p, sizeof(v)); return v; }
-static inline uint64_t mim_get64(const uint8_t *p) { uint64_t v; memcpy(&v, p, sizeof(v)); return v; }
+static inline uint16_t mim_get16(const uint8_t *p) {
+    uint16_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+static inline uint32_t mim_get32(const uint8_t *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+static inline uint64_t mim_get64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
 static inline void mim_put16(uint8_t *p, uint16_t v) { memcpy(p, &v, sizeof(v)); }
 static inline void mim_put32(uint8_t *p, uint32_t v) { memcpy(p, &v, sizeof(v)); }
 static inline void mim_put64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof(v)); }

@@ -9,21 +9,21 @@
 #define MIM_CHECKED __attribute__((warn_unused_result))
 
 /* name, value, sentence, exit status of `serve` when it ends the process */
-#define MIM_ERROR_TABLE(X)                                                                  \
-    X(USAGE, -1, "wrong usage or configuration", 1)                                         \
-    X(MEMORY, -2, "out of memory", 4)                                                       \
-    X(IO, -3, "storage error", 4)                                                           \
-    X(NO_SPACE, -4, "no space left", 4)                                                     \
-    X(NOT_FOUND, -5, "not found", 1)                                                        \
-    X(DAMAGED, -6, "damaged data", 3)                                                       \
-    X(FORMAT, -7, "unknown or unsupported format", 3)                                       \
-    X(MODEL, -8, "the model cannot read this journal", 3)                                   \
-    X(LOCKED, -9, "the directory is in use", 5)                                             \
-    X(LIMIT, -10, "a limit is exceeded", 1)                                                 \
-    X(INVALID, -11, "invalid input", 1)                                                     \
-    X(AGAIN, -12, "not now: try again", 1)                                                  \
-    X(NETWORK, -13, "network error", 1)                                                     \
-    X(EXISTS, -14, "already exists", 1)                                                     \
+#define MIM_ERROR_TABLE(X)                                \
+    X(USAGE, -1, "wrong usage or configuration", 1)       \
+    X(MEMORY, -2, "out of memory", 4)                     \
+    X(IO, -3, "storage error", 4)                         \
+    X(NO_SPACE, -4, "no space left", 4)                   \
+    X(NOT_FOUND, -5, "not found", 1)                      \
+    X(DAMAGED, -6, "damaged data", 3)                     \
+    X(FORMAT, -7, "unknown or unsupported format", 3)     \
+    X(MODEL, -8, "the model cannot read this journal", 3) \
+    X(LOCKED, -9, "the directory is in use", 5)           \
+    X(LIMIT, -10, "a limit is exceeded", 1)               \
+    X(INVALID, -11, "invalid input", 1)                   \
+    X(AGAIN, -12, "not now: try again", 1)                \
+    X(NETWORK, -13, "network error", 1)                   \
+    X(EXISTS, -14, "already exists", 1)                   \
     X(STATE, -15, "not possible in this state", 1)
 
 enum mim_code {

@@ -20,8 +20,10 @@ static int digest_rebuild(const struct digesting *d, struct mim_storage storage,
     struct mim_progress progress;
     mim_progress_begin(&progress, "replaying", "B");
     struct mim_engine_options engine_options = {.compiled = compiled};
-    struct mim_restore_options restore = {
-        .verify = MIM_VERIFY_EAGER, .threads = 2, .position_max = d->from_scratch ? 0 : UINT64_MAX, .lsn_max = UINT64_MAX};
+    struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
+                                          .threads = 2,
+                                          .position_max = d->from_scratch ? 0 : UINT64_MAX,
+                                          .lsn_max = UINT64_MAX};
     struct mim_recovery_options recovery_options = {.progress = mim_progress_callback, .progress_context = &progress};
     struct mim_engine *engine = NULL;
     struct mim_restored restored;
@@ -61,8 +63,9 @@ int mim_cli_digest(int argc, char **argv) {
     };
     const struct mim_options options = {
         .usage = "memimage digest --dir DIR [--from-scratch]",
-        .about = "Rebuilds the state offline, reading only, and prints its position and digest. The digest is that of the\n"
-                 "server's DIGEST at the same position: state can be destroyed and recreated from the journal.",
+        .about =
+            "Rebuilds the state offline, reading only, and prints its position and digest. The digest is that of the\n"
+            "server's DIGEST at the same position: state can be destroyed and recreated from the journal.",
         .items = items,
         .count = sizeof(items) / sizeof(items[0]),
     };

@@ -89,10 +89,11 @@ static int verify_ending(const struct mim_walk *walk, struct mim_error *reterr) 
 static void verify_print(const struct journaling *journaling, const struct mim_walk *walk) {
     bool torn = walk->ending.kind == MIM_END_TORN;
     if (journaling->json) {
-        (void)printf("{\"good\":true,\"events\":%llu,\"position\":%llu,\"frames\":%llu,\"segments\":%zu,\"torn\":%llu}\n",
-                     (unsigned long long)walk->events, (unsigned long long)walk->ending.position,
-                     (unsigned long long)walk->frames, walk->segments.count,
-                     (unsigned long long)(torn ? walk->ending.torn_size : 0));
+        (void)printf(
+            "{\"good\":true,\"events\":%llu,\"position\":%llu,\"frames\":%llu,\"segments\":%zu,\"torn\":%llu}\n",
+            (unsigned long long)walk->events, (unsigned long long)walk->ending.position,
+            (unsigned long long)walk->frames, walk->segments.count,
+            (unsigned long long)(torn ? walk->ending.torn_size : 0));
         return;
     }
     (void)printf("good: %llu events up to position %llu in %llu frames of %zu segments\n",
@@ -148,9 +149,10 @@ static void stat_print(const struct mim_walk *walk) {
     mim_rfc3339_format(walk->first_time_ms, first);
     mim_rfc3339_format(walk->last_time_ms, last);
     (void)printf("segments      %zu\n", walk->segments.count);
-    (void)printf("frames        %llu (%llu data, %llu epoch, %llu seal, %llu roll)\n", (unsigned long long)walk->frames,
-                 (unsigned long long)walk->frames_of[MIM_FRAME_DATA], (unsigned long long)walk->frames_of[MIM_FRAME_EPOCH],
-                 (unsigned long long)walk->frames_of[MIM_FRAME_SEAL], (unsigned long long)walk->frames_of[MIM_FRAME_ROLL]);
+    (void)printf(
+        "frames        %llu (%llu data, %llu epoch, %llu seal, %llu roll)\n", (unsigned long long)walk->frames,
+        (unsigned long long)walk->frames_of[MIM_FRAME_DATA], (unsigned long long)walk->frames_of[MIM_FRAME_EPOCH],
+        (unsigned long long)walk->frames_of[MIM_FRAME_SEAL], (unsigned long long)walk->frames_of[MIM_FRAME_ROLL]);
     (void)printf("transactions  %llu\n", (unsigned long long)walk->transactions);
     (void)printf("events        %llu, position %llu\n", (unsigned long long)walk->events,
                  (unsigned long long)walk->ending.position);
@@ -215,8 +217,10 @@ int mim_cli_journal(int argc, char **argv) {
     };
     const struct mim_options options = {
         .usage = "memimage journal dump|verify|stat --dir DIR",
-        .about = "dump prints every event as a line of JSON; verify checks every frame, record and stream and exits with 3,\n"
-                 "naming segment, offset and position, at the first bad one; stat shows sizes and counts. Without the model.",
+        .about = "dump prints every event as a line of JSON; verify checks every frame, record and stream and exits "
+                 "with 3,\n"
+                 "naming segment, offset and position, at the first bad one; stat shows sizes and counts. Without the "
+                 "model.",
         .items = items,
         .count = sizeof(items) / sizeof(items[0]),
     };

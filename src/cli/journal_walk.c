@@ -165,8 +165,7 @@ static int walk_records(struct walking *w, struct mim_error *reterr) {
         w->walk->record_bytes += size;
         offset += (uint32_t)size;
     }
-    return w->index == w->frame->header.event_count ? 0
-                                                    : walk_damaged(w, 0, "a frame's event count is wrong", reterr);
+    return w->index == w->frame->header.event_count ? 0 : walk_damaged(w, 0, "a frame's event count is wrong", reterr);
 }
 
 static int walk_frame(struct walking *w, struct mim_error *reterr) {

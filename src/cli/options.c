@@ -202,8 +202,8 @@ static char *file_read(const char *path, struct mim_error *reterr) {
     (void)fclose(file);
     if (bad) {
         free(text);
-        (void)mim_error_set(reterr, MIM_E_USAGE, "configuration file %s cannot be read, or is no text of less than 1 MiB",
-                            path);
+        (void)mim_error_set(reterr, MIM_E_USAGE,
+                            "configuration file %s cannot be read, or is no text of less than 1 MiB", path);
         return NULL;
     }
     return text;

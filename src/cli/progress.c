@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-#define MIM_PROGRESS_NS 100000000u
+#define MIM_PROGRESS_NS    100000000u
 #define MIM_PROGRESS_WIDTH 24u
 
 static uint64_t now_ns(void) {
@@ -16,8 +16,8 @@ static uint64_t now_ns(void) {
 }
 
 void mim_progress_begin(struct mim_progress *progress, const char *label, const char *unit) {
-    *progress = (struct mim_progress){
-        .label = label, .unit = unit, .shown = isatty(STDERR_FILENO) != 0, .began_ns = now_ns()};
+    *progress =
+        (struct mim_progress){.label = label, .unit = unit, .shown = isatty(STDERR_FILENO) != 0, .began_ns = now_ns()};
 }
 
 double mim_progress_seconds(const struct mim_progress *progress) {

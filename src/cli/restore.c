@@ -30,9 +30,9 @@ static int at_parse(const char *at, struct mim_branch_options *branch, struct mi
         return 0;
     }
     if (mim_rfc3339_parse(at, strlen(at), &branch->time_ms_max) != 0) {
-        return mim_error_set(reterr, MIM_E_USAGE,
-                             "--at must be a position, a time like 2026-11-20T10:00:00Z or Unix milliseconds, not \"%s\"",
-                             at);
+        return mim_error_set(
+            reterr, MIM_E_USAGE,
+            "--at must be a position, a time like 2026-11-20T10:00:00Z or Unix milliseconds, not \"%s\"", at);
     }
     return 0;
 }
@@ -74,7 +74,8 @@ int mim_cli_restore(int argc, char **argv) {
     };
     const struct mim_options options = {
         .usage = "memimage restore --dir DIR --to DIR2 [--at POSITION|TIME]",
-        .about = "Copies the history up to a point into another directory, whole transactions only, and the newest snapshot\n"
+        .about = "Copies the history up to a point into another directory, whole transactions only, and the newest "
+                 "snapshot\n"
                  "that fits along. The copy starts as a server of its own: a branch of the same history.",
         .items = items,
         .count = sizeof(items) / sizeof(items[0]),

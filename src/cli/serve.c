@@ -96,7 +96,8 @@ int mim_cli_serve(int argc, char **argv) {
         {"config", MIM_OPTION_TEXT, &s.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
         {"idempotency-window", MIM_OPTION_UNSIGNED, &s.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
         {"memory-limit", MIM_OPTION_SIZE, &s.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0, 0},
-        {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0, 0},
+        {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0,
+         0},
         {"segment-size-max", MIM_OPTION_SIZE, &s.server.writer.segment_size_max, "SIZE",
          "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
         {"verify", MIM_OPTION_TEXT, &s.verify, "eager|background|off",
@@ -116,20 +117,21 @@ int mim_cli_serve(int argc, char **argv) {
          "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
         {"pipeline-max", MIM_OPTION_UNSIGNED, &s.pipeline_max, "N",
          "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
-        {"idle-timeout", MIM_OPTION_UNSIGNED, &s.idle_timeout, "SECONDS", "close idle connections (default 0: never)", 0,
-         1u << 30},
+        {"idle-timeout", MIM_OPTION_UNSIGNED, &s.idle_timeout, "SECONDS", "close idle connections (default 0: never)",
+         0, 1u << 30},
         {"requirepass", MIM_OPTION_TEXT, &s.server.requirepass, "PASSWORD",
          "clients must AUTH; without one only loopback is served", 0, 0},
-        {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)", 1,
-         3600000},
+        {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)",
+         1, 3600000},
         {"busy-poll", MIM_OPTION_UNSIGNED, &s.server.busy_poll_us, "US",
          "spin this long before sleeping, for latency (default 0)", 0, 1000000},
     };
     const struct mim_options options = {
         .usage = "memimage serve [option ...]",
-        .about = "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
-                 "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
-                 "read it, 4 a storage error while running, 5 the directory is in use.",
+        .about =
+            "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
+            "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
+            "read it, 4 a storage error while running, 5 the directory is in use.",
         .items = items,
         .count = sizeof(items) / sizeof(items[0]),
     };

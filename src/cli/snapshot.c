@@ -33,9 +33,10 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
     struct mim_progress progress;
     mim_progress_begin(&progress, "replaying", "B");
     struct mim_engine_options engine_options = {.compiled = compiled};
-    struct mim_restore_options restore = {
-        .verify = MIM_VERIFY_EAGER, .threads = 1, .position_max = UINT64_MAX,
-        .lsn_max = s->limit_lsn == 0 ? UINT64_MAX : s->limit_lsn};
+    struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
+                                          .threads = 1,
+                                          .position_max = UINT64_MAX,
+                                          .lsn_max = s->limit_lsn == 0 ? UINT64_MAX : s->limit_lsn};
     struct mim_recovery_options recovery_options = {
         .progress = mim_progress_callback, .progress_context = &progress, .limit = s->limit_lsn};
     struct mim_engine *engine = NULL;
@@ -57,18 +58,18 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
     if (point.lsn == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "there is no journal to make a snapshot of");
     } else {
-        rc = mim_snapshot_write(storage, engine, clock.wall_ms(clock.context), mim_progress_callback, &progress, &header,
-                                reterr);
+        rc = mim_snapshot_write(storage, engine, clock.wall_ms(clock.context), mim_progress_callback, &progress,
+                                &header, reterr);
     }
     rc = rc != 0 ? rc : mim_snapshots_prune(storage, s->keep, reterr);
     mim_progress_end(&progress);
     if (rc == 0 && s->json) {
-        (void)printf("{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%016llx\",\"bytes\":%llu,\"from\":%llu,\"events\":%llu,"
-                     "\"seconds\":%.3f}\n",
-                     (unsigned long long)header.position, (unsigned long long)header.lsn,
-                     (unsigned long long)header.digest, (unsigned long long)header.image_size,
-                     (unsigned long long)(restored.found ? restored.header.position : 0),
-                     (unsigned long long)recovery.events, mim_progress_seconds(&progress));
+        (void)printf(
+            "{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%016llx\",\"bytes\":%llu,\"from\":%llu,\"events\":%llu,"
+            "\"seconds\":%.3f}\n",
+            (unsigned long long)header.position, (unsigned long long)header.lsn, (unsigned long long)header.digest,
+            (unsigned long long)header.image_size, (unsigned long long)(restored.found ? restored.header.position : 0),
+            (unsigned long long)recovery.events, mim_progress_seconds(&progress));
     } else if (rc == 0) {
         (void)printf("snapshot at position %llu: %llu bytes of image, digest %016llx, %.3f s\n",
                      (unsigned long long)header.position, (unsigned long long)header.image_size,
@@ -91,8 +92,9 @@ int mim_cli_snapshot(int argc, char **argv) {
     };
     const struct mim_options options = {
         .usage = "memimage snapshot --dir DIR",
-        .about = "Makes a snapshot from the newest one and the journal behind it, at low priority. It reads only what is\n"
-                 "durable, and every snapshot taken is a proof that recovery works.",
+        .about =
+            "Makes a snapshot from the newest one and the journal behind it, at low priority. It reads only what is\n"
+            "durable, and every snapshot taken is a proof that recovery works.",
         .items = items,
         .count = sizeof(items) / sizeof(items[0]),
     };

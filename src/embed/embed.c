@@ -246,8 +246,8 @@ const char *memimage_query(struct memimage *m, const char *type, const char *nam
     for (size_t i = 0; i < count; i++) {
         strings[i] = mim_string_of(arguments[i]);
     }
-    int rc = mim_engine_query(m->engine, NULL, mim_slice_text(type), mim_slice_text(name), strings, count, &m->out, NULL,
-                              &m->error);
+    int rc = mim_engine_query(m->engine, NULL, mim_slice_text(type), mim_slice_text(name), strings, count, &m->out,
+                              NULL, &m->error);
     return rc == 0 ? out_text(m) : NULL;
 }
 

@@ -11,7 +11,7 @@ struct applying {
     const struct mim_frame *frame;
     const uint8_t *bytes; /* of the frame */
     uint32_t size;
-    uint32_t ahead;       /* offset of the next record to prefetch for */
+    uint32_t ahead; /* offset of the next record to prefetch for */
     uint32_t events;
     struct mim_slice key; /* of the transaction being applied; data NULL: none */
     mim_version_t key_version;
@@ -86,8 +86,7 @@ static void apply_key_end(struct applying *a, mim_position_t position) {
     }
 }
 
-static int apply_event(struct applying *a, const struct mim_record *record, uint32_t offset,
-                       struct mim_error *reterr) {
+static int apply_event(struct applying *a, const struct mim_record *record, uint32_t offset, struct mim_error *reterr) {
     struct mim_engine *engine = a->engine;
     const struct mim_bound_event *bound = &engine->bound[record->type <= MIM_CATALOG_MAX ? record->type : 0];
     if (MIM_UNLIKELY(!bound->defined || record->index != a->events)) {
@@ -105,8 +104,7 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
         }
     }
     struct mim_slot *slot = apply_slot(engine, bound->event->aggregate, record);
-    if (MIM_UNLIKELY(slot == NULL || record->version != slot->version + 1 ||
-                     record->previous_lsn != slot->last_lsn)) {
+    if (MIM_UNLIKELY(slot == NULL || record->version != slot->version + 1 || record->previous_lsn != slot->last_lsn)) {
         return engine->out_of_memory ? mim_error_set(reterr, MIM_E_MEMORY, "no memory for the image")
                                      : apply_damaged(a, offset, "does not follow its stream", reterr);
     }
@@ -114,8 +112,8 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
         mim_engine_scan_before(engine, bound->event->aggregate, record->stream, slot);
     }
     struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
-    if (MIM_UNLIKELY(!mim_payload_decode(bound->fields, bound->field_count, record->payload, engine->event_struct,
-                                         &scratch))) {
+    if (MIM_UNLIKELY(
+            !mim_payload_decode(bound->fields, bound->field_count, record->payload, engine->event_struct, &scratch))) {
         return apply_damaged(a, offset, "malformed payload", reterr);
     }
     engine->scratch_used = (size_t)mim_align8(scratch.size);
@@ -135,8 +133,9 @@ static int apply_special(struct applying *a, const struct mim_record *record, ui
     switch (record->type) {
     case MIM_RECORD_DEFINE: {
         int rc = mim_catalog_apply(a->engine, record->payload, true, reterr);
-        return rc == 0 ? 0 : mim_error_prefix(reterr, "definition at LSN %llu",
-                                              (unsigned long long)(a->frame->lsn + offset));
+        return rc == 0
+                   ? 0
+                   : mim_error_prefix(reterr, "definition at LSN %llu", (unsigned long long)(a->frame->lsn + offset));
     }
     case MIM_RECORD_KEY: {
         int rc = apply_key_begin(a, record, offset, reterr);

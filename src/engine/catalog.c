@@ -8,8 +8,7 @@
 #include "engine/internal.h"
 
 /** Adds a line to the list of what is missing; from then on events are not applied. */
-__attribute__((format(printf, 2, 3))) static void catalog_missing(struct mim_engine *engine, const char *format,
-                                                                  ...) {
+__attribute__((format(printf, 2, 3))) static void catalog_missing(struct mim_engine *engine, const char *format, ...) {
     char line[320];
     va_list arguments;
     va_start(arguments, format);
@@ -65,10 +64,9 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
     *bound = (struct mim_bound_event){.defined = true};
     int aggregate =
         definition->aggregate <= MIM_AGGREGATE_TYPES_MAX ? engine->aggregate_of_number[definition->aggregate] : -2;
-    const struct mim_compiled_event *event =
-        aggregate < 0 ? NULL
-                      : mim_compiled_event(engine->compiled, (unsigned)aggregate, definition->name,
-                                           definition->version);
+    const struct mim_compiled_event *event = aggregate < 0 ? NULL
+                                                           : mim_compiled_event(engine->compiled, (unsigned)aggregate,
+                                                                                definition->name, definition->version);
     if (event == NULL) {
         catalog_missing(engine, "event %s.%.*s version %u",
                         aggregate < 0 ? "?" : engine->compiled->model->aggregates[aggregate].name,
@@ -92,8 +90,7 @@ static void catalog_bind_aggregate(struct mim_engine *engine, const struct mim_d
     if (aggregate >= 0) {
         engine->aggregate_numbers[aggregate] = definition->number;
     } else {
-        catalog_missing(engine, "aggregate type %.*s", (int)definition->name.size,
-                        (const char *)definition->name.data);
+        catalog_missing(engine, "aggregate type %.*s", (int)definition->name.size, (const char *)definition->name.data);
     }
 }
 
@@ -111,8 +108,7 @@ static void catalog_bind_command(struct mim_engine *engine, const struct mim_def
 }
 
 /** Binds a definition; its number must be the next of its kind. */
-static int catalog_bind(struct mim_engine *engine, const struct mim_definition *definition,
-                        struct mim_error *reterr) {
+static int catalog_bind(struct mim_engine *engine, const struct mim_definition *definition, struct mim_error *reterr) {
     uint16_t *next = definition->kind == MIM_DEFINE_AGGREGATE ? &engine->next_aggregate_number
                      : definition->kind == MIM_DEFINE_EVENT   ? &engine->next_event_number
                                                               : &engine->next_command_number;
@@ -206,8 +202,8 @@ static int catalog_ensure_aggregate(struct mim_engine *engine, struct mim_append
     return catalog_define(engine, appender, &definition, time_ms);
 }
 
-int mim_catalog_ensure(struct mim_engine *engine, struct mim_appender *appender,
-                       const struct mim_compiled_event *event, int64_t time_ms) {
+int mim_catalog_ensure(struct mim_engine *engine, struct mim_appender *appender, const struct mim_compiled_event *event,
+                       int64_t time_ms) {
     if (MIM_LIKELY(engine->event_numbers[event->index] != 0)) {
         return 0;
     }

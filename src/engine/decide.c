@@ -68,8 +68,7 @@ const void *mim_read(struct mim_decision *d, const struct mim_aggregate_type *ty
     int aggregate = mim_compiled_aggregate_of(engine->compiled, type);
     MIM_ASSERT(aggregate >= 0);
     struct mim_slice key = mim_slice_of(id.data, id.size);
-    struct mim_slot *slot =
-        mim_engine_find(engine, (unsigned)aggregate, key, mim_engine_id_hash(engine, key), NULL);
+    struct mim_slot *slot = mim_engine_find(engine, (unsigned)aggregate, key, mim_engine_id_hash(engine, key), NULL);
     if (slot == NULL) {
         return NULL;
     }
@@ -99,8 +98,8 @@ const struct mim_host *mim_decision_host(const struct mim_decision *d) { return 
 /* ------------------------------------------------------------ the checks */
 
 /** Type, id, command and options: what makes the request a request at all. */
-static bool request_resolve(struct mim_engine *engine, const struct mim_request *request,
-                            struct mim_decision *decision, struct mim_outcome *outcome) {
+static bool request_resolve(struct mim_engine *engine, const struct mim_request *request, struct mim_decision *decision,
+                            struct mim_outcome *outcome) {
     int aggregate = mim_compiled_aggregate(engine->compiled, request->type);
     if (aggregate < 0) {
         outcome_set(outcome, MIM_OUTCOME_ERR, "unknown aggregate type '%.*s'", SLICE_ARGS(request->type));
@@ -120,8 +119,8 @@ static bool request_resolve(struct mim_engine *engine, const struct mim_request 
     const struct mim_slice options[] = {request->key, request->correlation, request->causation, request->actor};
     static const char *const names[] = {"@id", "@corr", "@cause", "@by"};
     for (unsigned i = 0; i < 4; i++) {
-        if (MIM_UNLIKELY(options[i].data != NULL) && (options[i].size == 0 || options[i].size > MIM_KEY_SIZE_MAX ||
-                                                      !mim_utf8_valid(options[i]))) {
+        if (MIM_UNLIKELY(options[i].data != NULL) &&
+            (options[i].size == 0 || options[i].size > MIM_KEY_SIZE_MAX || !mim_utf8_valid(options[i]))) {
             outcome_set(outcome, MIM_OUTCOME_ERR, "%s must be 1 to %u bytes of UTF-8", names[i], MIM_KEY_SIZE_MAX);
             return false;
         }
@@ -153,11 +152,11 @@ static bool request_fields(struct mim_engine *engine, const struct mim_request *
     struct mim_byte_writer scratch = {
         .data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2, .size = 0, .overflow = false};
     struct mim_error error;
-    int rc = request->json.data != NULL
-                 ? mim_command_from_json(decision->command->type, request->json, engine->command_struct, &scratch,
-                                         &error)
-                 : mim_command_from_arguments(decision->command->type, request->arguments, request->argument_count,
-                                              engine->command_struct, &scratch, &error);
+    int rc =
+        request->json.data != NULL
+            ? mim_command_from_json(decision->command->type, request->json, engine->command_struct, &scratch, &error)
+            : mim_command_from_arguments(decision->command->type, request->arguments, request->argument_count,
+                                         engine->command_struct, &scratch, &error);
     if (MIM_UNLIKELY(rc != 0)) {
         engine->stats.commands_badarg++;
         outcome_set(outcome, MIM_OUTCOME_BADARG, "%.300s", error.text);
@@ -185,14 +184,14 @@ static bool request_expected(struct mim_engine *engine, const struct mim_appende
     return false;
 }
 
-static void decision_begin(struct mim_engine *engine, struct mim_appender *appender,
-                           const struct mim_request *request, struct mim_decision *decision) {
+static void decision_begin(struct mim_engine *engine, struct mim_appender *appender, const struct mim_request *request,
+                           struct mim_decision *decision) {
     decision->host = engine->host;
     decision->appender = appender;
     decision->request = request;
     decision->id_hash = mim_engine_id_hash(engine, request->id);
-    decision->slot = mim_engine_find(engine, decision->command->aggregate, request->id, decision->id_hash,
-                                     &decision->stream);
+    decision->slot =
+        mim_engine_find(engine, decision->command->aggregate, request->id, decision->id_hash, &decision->stream);
     decision->time_ms = mim_appender_time(appender, request->wall_ms);
     decision->read_gate = 0;
     decision->too_much = false;

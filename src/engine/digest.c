@@ -44,7 +44,7 @@ struct mim_digest_scan {
     uint64_t sum;
     uint32_t aggregate; /* cursor */
     uint64_t number;
-    uint64_t counts[MIM_AGGREGATE_TYPES_MAX]; /* aggregates there were at `position` */
+    uint64_t counts[MIM_AGGREGATE_TYPES_MAX];  /* aggregates there were at `position` */
     uint8_t *counted[MIM_AGGREGATE_TYPES_MAX]; /* a bit per aggregate */
 };
 

@@ -40,7 +40,7 @@ struct mim_engine *mim_engine_free(struct mim_engine *engine);
 struct mim_engine_point {
     struct mim_history history; /* zeros until a journal is known */
     mim_position_t position;
-    mim_lsn_t lsn;              /* end of the last frame applied (replay); commands do not move it */
+    mim_lsn_t lsn; /* end of the last frame applied (replay); commands do not move it */
     uint64_t chain;
     mim_epoch_t epoch;
     int64_t time_ms;
@@ -67,10 +67,10 @@ struct mim_request {
     struct mim_slice command;
     const struct mim_argument *arguments; /* field/value pairs */
     size_t argument_count;
-    struct mim_slice json;       /* instead of arguments when data is not NULL */
+    struct mim_slice json; /* instead of arguments when data is not NULL */
     bool has_expected;
-    uint64_t expected_version;   /* @if */
-    struct mim_slice key;        /* @id; data NULL: none; likewise the next three */
+    uint64_t expected_version; /* @if */
+    struct mim_slice key;      /* @id; data NULL: none; likewise the next three */
     struct mim_slice correlation;
     struct mim_slice causation;
     struct mim_slice actor;
@@ -78,9 +78,9 @@ struct mim_request {
 };
 
 enum mim_outcome_kind {
-    MIM_OUTCOME_DONE,      /* accepted: version, position, gate */
-    MIM_OUTCOME_AGAIN,     /* nothing happened: the journal has no room this moment; try the same again later */
-    MIM_OUTCOME_ERR,       /* unknown type or command, malformed id, option too long ... */
+    MIM_OUTCOME_DONE,  /* accepted: version, position, gate */
+    MIM_OUTCOME_AGAIN, /* nothing happened: the journal has no room this moment; try the same again later */
+    MIM_OUTCOME_ERR,   /* unknown type or command, malformed id, option too long ... */
     MIM_OUTCOME_BADARG,
     MIM_OUTCOME_CONFLICT,
     MIM_OUTCOME_REJECTED,  /* text begins with the code */
@@ -127,8 +127,7 @@ uint64_t mim_engine_digest(const struct mim_engine *engine);
  * begin drops an unfinished one. MEMORY: one bit per aggregate is needed meanwhile. */
 MIM_CHECKED int mim_engine_scan_begin(struct mim_engine *engine, struct mim_error *reterr);
 /** True when it is complete: position and digest are filled in and the scan is over. */
-bool mim_engine_scan_step(struct mim_engine *engine, uint64_t most, mim_position_t *ret_position,
-                          uint64_t *ret_digest);
+bool mim_engine_scan_step(struct mim_engine *engine, uint64_t most, mim_position_t *ret_position, uint64_t *ret_digest);
 void mim_engine_scan_end(struct mim_engine *engine);
 
 /** Numbers for INFO. */

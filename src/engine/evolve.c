@@ -164,8 +164,7 @@ const void *mim_map_find(const struct mim_host *host, const struct mim_map *map,
     return mim_map_get_in(host->arena, map, key);
 }
 
-const void *mim_map_at(const struct mim_host *host, const struct mim_map *map, uint64_t n,
-                       struct mim_string *ret_key) {
+const void *mim_map_at(const struct mim_host *host, const struct mim_map *map, uint64_t n, struct mim_string *ret_key) {
     return mim_map_at_in(host->arena, map, n, ret_key);
 }
 
@@ -174,7 +173,7 @@ bool mim_omap_find(const struct mim_host *host, const struct mim_omap *omap, str
     return mim_omap_get_in(host->arena, omap, key, ret_value);
 }
 
-bool mim_omap_seek(const struct mim_host *host, const struct mim_omap *omap, struct mim_omap_key from,
-                   bool descending, struct mim_omap_key *ret_key, uint64_t *ret_value) {
+bool mim_omap_seek(const struct mim_host *host, const struct mim_omap *omap, struct mim_omap_key from, bool descending,
+                   struct mim_omap_key *ret_key, uint64_t *ret_value) {
     return mim_omap_seek_in(host->arena, omap, from, descending, ret_key, ret_value);
 }

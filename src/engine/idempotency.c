@@ -37,8 +37,7 @@ bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_vers
     struct mim_key_entry *entry;
     if (number < root->keys.count) { /* the window is full: the oldest goes */
         entry = key_entry(engine, number);
-        bool removed =
-            mim_index_remove(&engine->arena, &root->key_index, (uint32_t)entry->hash.low, (uint32_t)number);
+        bool removed = mim_index_remove(&engine->arena, &root->key_index, (uint32_t)entry->hash.low, (uint32_t)number);
         MIM_ASSERT(removed);
     } else {
         entry = mim_slots_push(&engine->arena, &root->keys);
@@ -46,8 +45,8 @@ bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_vers
             return false;
         }
     }
-    *entry = (struct mim_key_entry){
-        .hash = {.low = hash.low, .high = hash.high}, .position = position, .version = version};
+    *entry =
+        (struct mim_key_entry){.hash = {.low = hash.low, .high = hash.high}, .position = position, .version = version};
     root->key_next = number + 1 == root->key_window ? 0 : number + 1;
     return mim_index_insert(&engine->arena, &root->key_index, (uint32_t)hash.low, (uint32_t)number);
 }

@@ -12,7 +12,7 @@
 
 /** Head of every aggregate's slot; the model's state follows. 24 bytes. */
 struct mim_slot {
-    mim_lsn_t last_lsn;    /* record of its newest event */
+    mim_lsn_t last_lsn; /* record of its newest event */
     struct mim_text id;
     mim_version_t version; /* 0: never (a slot is made with its first event) */
     uint32_t skip;         /* 1 + number of its skip node; 0: none yet */
@@ -59,7 +59,7 @@ struct mim_root {
     uint32_t aggregate_count;
     uint32_t projection_count;
     uint32_t key_window;
-    uint64_t key_next;    /* entry that the next key takes */
+    uint64_t key_next; /* entry that the next key takes */
     struct mim_slots keys;
     struct mim_index key_index;
     struct mim_slots skips;
@@ -115,8 +115,8 @@ struct mim_decision {
     mim_stream_t stream;
     uint32_t id_hash;
     int64_t time_ms;
-    mim_lsn_t read_gate;   /* of everything that was read */
-    bool too_much;         /* more events or bytes than a transaction may have */
+    mim_lsn_t read_gate; /* of everything that was read */
+    bool too_much;       /* more events or bytes than a transaction may have */
     uint32_t count;
     struct mim_pending_event events[MIM_EVENTS_PER_TX_MAX];
     char rejection[320];
@@ -133,16 +133,16 @@ struct mim_engine {
     bool keep_commands;
     bool unreadable;
     bool out_of_memory;
-    mim_lsn_t last_gate; /* of the newest commit */
-    struct mim_bound_event *bound;  /* by journal number of the event type */
-    uint16_t *aggregate_numbers;    /* journal numbers by index in the model; 0: not journaled yet */
-    uint16_t *event_numbers;        /* by compiled index */
+    mim_lsn_t last_gate;           /* of the newest commit */
+    struct mim_bound_event *bound; /* by journal number of the event type */
+    uint16_t *aggregate_numbers;   /* journal numbers by index in the model; 0: not journaled yet */
+    uint16_t *event_numbers;       /* by compiled index */
     uint16_t *command_numbers;
     uint16_t next_aggregate_number;
     uint16_t next_event_number;
     uint16_t next_command_number;
     int aggregate_of_number[MIM_AGGREGATE_TYPES_MAX + 1]; /* index in the model; -1: unknown; -2: not defined */
-    char *missing; /* heap; NULL while readable */
+    char *missing;                                        /* heap; NULL while readable */
     uint8_t *command_struct;
     uint8_t *event_struct; /* decoded event of replay */
     uint8_t *scratch;      /* MIM_TX_SCRATCH_SIZE: emitted events, decoded lists */
@@ -167,8 +167,8 @@ uint32_t mim_engine_id_hash(const struct mim_engine *engine, struct mim_slice id
 struct mim_slot *mim_engine_find(const struct mim_engine *engine, unsigned aggregate, struct mim_slice id,
                                  uint32_t id_hash, mim_stream_t *ret_stream);
 /** Makes slot and index entry of a new aggregate; NULL when out of memory. */
-struct mim_slot *mim_engine_create(struct mim_engine *engine, unsigned aggregate, struct mim_slice id,
-                                   uint32_t id_hash, mim_stream_t *ret_stream);
+struct mim_slot *mim_engine_create(struct mim_engine *engine, unsigned aggregate, struct mim_slice id, uint32_t id_hash,
+                                   mim_stream_t *ret_stream);
 /** True when the next command surely finds the memory it may need. */
 bool mim_engine_has_headroom(const struct mim_engine *engine);
 /** Gate of a record already in the image. */

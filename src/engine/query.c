@@ -32,8 +32,7 @@ int mim_engine_get(struct mim_engine *engine, const struct mim_appender *appende
                              "invalid id: 1 to %u bytes of UTF-8 without spaces and control characters",
                              MIM_ID_SIZE_MAX);
     }
-    struct mim_slot *slot =
-        mim_engine_find(engine, (unsigned)aggregate, id, mim_engine_id_hash(engine, id), NULL);
+    struct mim_slot *slot = mim_engine_find(engine, (unsigned)aggregate, id, mim_engine_id_hash(engine, id), NULL);
     if (slot == NULL) {
         return MIM_E_NOT_FOUND;
     }
@@ -63,9 +62,8 @@ int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appen
                              (const char *)type.data);
     }
     if (count < query_type->arguments_min || count > query_type->arguments_max) {
-        return mim_error_set(reterr, MIM_E_INVALID, "usage: QUERY %.*s %s%s%s", (int)type.size,
-                             (const char *)type.data, query_type->name,
-                             query_type->usage != NULL && query_type->usage[0] != '\0' ? " " : "",
+        return mim_error_set(reterr, MIM_E_INVALID, "usage: QUERY %.*s %s%s%s", (int)type.size, (const char *)type.data,
+                             query_type->name, query_type->usage != NULL && query_type->usage[0] != '\0' ? " " : "",
                              query_type->usage != NULL ? query_type->usage : "");
     }
     struct mim_query query = {.host = engine->host, .json = mim_json_to(out)};
@@ -82,7 +80,9 @@ int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appen
 
 /* ------------------------------------------------- what a query may call */
 
-struct mim_json *mim_query_json(struct mim_query *q) { return &q->json; }
+struct mim_json *mim_query_json(struct mim_query *q) {
+    return &q->json;
+}
 
 const struct mim_host *mim_query_host(const struct mim_query *q) { return &q->host; }
 

@@ -20,8 +20,8 @@ static int recovery_evidence(struct mim_storage storage, const struct mim_recove
         return rc;
     }
     if (rc == MIM_E_DAMAGED || rc == MIM_E_FORMAT) {
-        (void)snprintf(recovery->warning, sizeof(recovery->warning), "journal/mark is unreadable and gives no evidence: %.160s",
-                       why.text);
+        (void)snprintf(recovery->warning, sizeof(recovery->warning),
+                       "journal/mark is unreadable and gives no evidence: %.160s", why.text);
     }
     recovery->has_mark = rc == 0;
     if (rc == 0 && recovery->mark.durable_lsn > *ret_evidence) {
@@ -31,8 +31,7 @@ static int recovery_evidence(struct mim_storage storage, const struct mim_recove
 }
 
 /** The journal on disk and the image must belong to one history. */
-static int recovery_history(struct mim_engine *engine, const struct mim_recovery *recovery,
-                            struct mim_error *reterr) {
+static int recovery_history(struct mim_engine *engine, const struct mim_recovery *recovery, struct mim_error *reterr) {
     const struct mim_history *history = &recovery->segments.items[0].header.history;
     struct mim_engine_point point;
     mim_engine_point(engine, &point);
@@ -139,9 +138,8 @@ static int recovery_read(struct mim_storage storage, struct mim_engine *engine,
     return rc != 0 ? rc : recovery_verdict(engine, options, recovery, reterr);
 }
 
-int mim_recovery_run(struct mim_storage storage, struct mim_engine *engine,
-                     const struct mim_recovery_options *options, struct mim_recovery *ret_recovery,
-                     struct mim_error *reterr) {
+int mim_recovery_run(struct mim_storage storage, struct mim_engine *engine, const struct mim_recovery_options *options,
+                     struct mim_recovery *ret_recovery, struct mim_error *reterr) {
     static const struct mim_recovery_options defaults;
     options = options == NULL ? &defaults : options;
     *ret_recovery = (struct mim_recovery){0};

@@ -13,10 +13,10 @@ typedef void mim_progress_fn(void *context, uint64_t done, uint64_t total);
 struct mim_recovery_options {
     mim_progress_fn *progress; /* NULL: none */
     void *progress_context;
-    mim_lsn_t evidence_lsn; /* durable LSN known from standbys, beside the mark's */
+    mim_lsn_t evidence_lsn;      /* durable LSN known from standbys, beside the mark's */
     mim_lsn_t torn_evidence_lsn; /* durable LSN known from snapshots: makes a torn tail before it damage, but a clean
                                     end before it is only a snapshot that is ahead (and was not used) */
-    mim_lsn_t limit;        /* read only what lies before it; 0: all */
+    mim_lsn_t limit;             /* read only what lies before it; 0: all */
 };
 
 struct mim_recovery {

@@ -57,8 +57,8 @@ static bool root_create(struct mim_engine *engine, uint32_t key_window) {
     const struct mim_compiled *compiled = engine->compiled;
     const struct mim_model *model = compiled->model;
     struct mim_ref ref = mim_arena_alloc(&engine->arena, sizeof(struct mim_root));
-    struct mim_ref aggregates = mim_arena_alloc(
-        &engine->arena, sizeof(struct mim_aggregate_root) * (model->aggregate_count + 1u));
+    struct mim_ref aggregates =
+        mim_arena_alloc(&engine->arena, sizeof(struct mim_aggregate_root) * (model->aggregate_count + 1u));
     if (mim_ref_is_null(ref) || mim_ref_is_null(aggregates)) {
         return false;
     }
@@ -87,8 +87,7 @@ static bool root_create(struct mim_engine *engine, uint32_t key_window) {
     return true;
 }
 
-int mim_engine_new(const struct mim_engine_options *options, struct mim_engine **ret_engine,
-                   struct mim_error *reterr) {
+int mim_engine_new(const struct mim_engine_options *options, struct mim_engine **ret_engine, struct mim_error *reterr) {
     struct mim_engine *engine = engine_create(options, reterr);
     if (engine == NULL) {
         return MIM_E_MEMORY;
@@ -99,8 +98,7 @@ int mim_engine_new(const struct mim_engine_options *options, struct mim_engine *
         return rc;
     }
     engine_limit(engine, options->memory_limit);
-    uint32_t window =
-        options->idempotency_window != 0 ? options->idempotency_window : MIM_IDEMPOTENCY_WINDOW_DEFAULT;
+    uint32_t window = options->idempotency_window != 0 ? options->idempotency_window : MIM_IDEMPOTENCY_WINDOW_DEFAULT;
     if (!root_create(engine, window)) {
         (void)mim_engine_free(engine);
         return mim_error_set(reterr, MIM_E_MEMORY, "the memory limit is too small for an empty image");
@@ -121,8 +119,7 @@ static int root_check(struct mim_engine *engine, struct mim_error *reterr) {
     if (root->fingerprint != engine->compiled->fingerprint) {
         return mim_error_set(reterr, MIM_E_MODEL,
                              "the image was made by another model layout (%016llx, this model has %016llx)",
-                             (unsigned long long)root->fingerprint,
-                             (unsigned long long)engine->compiled->fingerprint);
+                             (unsigned long long)root->fingerprint, (unsigned long long)engine->compiled->fingerprint);
     }
     engine->root = root;
     engine->aggregates = mim_arena_at(&engine->arena, root->aggregates);
@@ -193,7 +190,9 @@ void mim_engine_set_history(struct mim_engine *engine, const struct mim_history 
 
 const struct mim_compiled *mim_engine_compiled(const struct mim_engine *engine) { return engine->compiled; }
 
-struct mim_arena *mim_engine_arena(struct mim_engine *engine) { return &engine->arena; }
+struct mim_arena *mim_engine_arena(struct mim_engine *engine) {
+    return &engine->arena;
+}
 
 uint32_t mim_engine_id_hash(const struct mim_engine *engine, struct mim_slice id) {
     return (uint32_t)mim_hash64(id.data, id.size, mim_engine_seed(engine));
@@ -215,8 +214,7 @@ struct mim_slot *mim_engine_find(const struct mim_engine *engine, unsigned aggre
                                  uint32_t id_hash, mim_stream_t *ret_stream) {
     struct id_match match = {.engine = engine, .aggregate = aggregate, .id = id};
     uint32_t number;
-    if (!mim_index_find(&engine->arena, &engine->aggregates[aggregate].index, id_hash, id_matches, &match,
-                        &number)) {
+    if (!mim_index_find(&engine->arena, &engine->aggregates[aggregate].index, id_hash, id_matches, &match, &number)) {
         return NULL;
     }
     if (ret_stream != NULL) {
@@ -225,8 +223,8 @@ struct mim_slot *mim_engine_find(const struct mim_engine *engine, unsigned aggre
     return mim_engine_slot(engine, aggregate, number);
 }
 
-struct mim_slot *mim_engine_create(struct mim_engine *engine, unsigned aggregate, struct mim_slice id,
-                                   uint32_t id_hash, mim_stream_t *ret_stream) {
+struct mim_slot *mim_engine_create(struct mim_engine *engine, unsigned aggregate, struct mim_slice id, uint32_t id_hash,
+                                   mim_stream_t *ret_stream) {
     struct mim_aggregate_root *root = &engine->aggregates[aggregate];
     uint64_t number = root->slots.count;
     if (number > UINT32_MAX) {

@@ -6,7 +6,7 @@
 #include "engine/internal.h"
 
 #define MIM_AUDIENCE_ENTRIES_MAX 64u
-#define MIM_AUDIENCE_SIZE_MAX 4096u
+#define MIM_AUDIENCE_SIZE_MAX    4096u
 
 static struct mim_slice event_id(const struct mim_decision *decision, const struct mim_pending_event *event) {
     return event->id.data == NULL ? decision->request->id : mim_slice_of(event->id.data, event->id.size);
@@ -73,8 +73,8 @@ static mim_version_t version_after(const struct mim_decision *decision) {
 }
 
 /** The parts that a transaction's first record carries for all of it. */
-static void parts_of_request(const struct mim_engine *engine, const struct mim_decision *decision,
-                             struct key_part *key, struct mim_record_parts *parts) {
+static void parts_of_request(const struct mim_engine *engine, const struct mim_decision *decision, struct key_part *key,
+                             struct mim_record_parts *parts) {
     const struct mim_request *request = decision->request;
     if (request->key.data != NULL) {
         parts->flags |= MIM_PART_KEY;
@@ -180,8 +180,8 @@ static size_t transaction_place(struct mim_engine *engine, struct mim_decision *
     if (placing->index == 0) {
         parts_of_request(engine, decision, &key, &parts);
     }
-    size_t encoded = mim_payload_encode(type->fields, type->field_count, event->data,
-                                        placing->at + MIM_RECORD_HEADER_SIZE);
+    size_t encoded =
+        mim_payload_encode(type->fields, type->field_count, event->data, placing->at + MIM_RECORD_HEADER_SIZE);
     MIM_ASSERT(encoded == event->payload_size);
     uint32_t frame_offset = appender->frame_size + placing->tx_offset;
     struct mim_record record = {

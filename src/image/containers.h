@@ -12,7 +12,8 @@
  * for large collections use the chunked array behind mim_map or many aggregates). */
 void *mim_vec_push_in(struct mim_arena *arena, struct mim_vec *vec, uint32_t element_size);
 void *mim_vec_get_in(const struct mim_arena *arena, const struct mim_vec *vec, uint32_t element_size, uint64_t n);
-void mim_vec_remove_in(struct mim_arena *arena, struct mim_vec *vec, uint32_t element_size, uint64_t n); /* keeps order */
+void mim_vec_remove_in(struct mim_arena *arena, struct mim_vec *vec, uint32_t element_size,
+                       uint64_t n); /* keeps order */
 bool mim_vec_resize_in(struct mim_arena *arena, struct mim_vec *vec, uint32_t element_size, uint64_t count);
 void mim_vec_clear_in(struct mim_arena *arena, struct mim_vec *vec, uint32_t element_size);
 

@@ -27,22 +27,22 @@ struct mim_ref {
     uint64_t offset;
 };
 
-#define MIM_IMAGE_PAGE 4096u
+#define MIM_IMAGE_PAGE    4096u
 #define MIM_ARENA_CLASSES 160u /* 8-byte steps to 128, then four per doubling: 128 << 36 is beyond any address space */
 
 /** Head of the arena at offset 0; part of the snapshot format. Explicit layout, reserved bytes zero. */
 struct mim_arena_head {
-    uint64_t magic;          /* MIM_ARENA_MAGIC */
-    uint32_t format;         /* MIM_ARENA_FORMAT */
+    uint64_t magic;  /* MIM_ARENA_MAGIC */
+    uint32_t format; /* MIM_ARENA_FORMAT */
     uint32_t reserved;
-    uint64_t used;           /* bytes of the image: [0, used) is all of it */
-    uint64_t freed;          /* bytes on the free lists */
+    uint64_t used;                          /* bytes of the image: [0, used) is all of it */
+    uint64_t freed;                         /* bytes on the free lists */
     uint64_t free_lists[MIM_ARENA_CLASSES]; /* heads, by size class; a free block's first word is the next */
-    uint64_t bump;           /* next unused byte of the current small-object page run */
+    uint64_t bump;                          /* next unused byte of the current small-object page run */
     uint64_t bump_end;
-    struct mim_ref root;     /* the owner's root object (the engine's); set by the owner */
+    struct mim_ref root; /* the owner's root object (the engine's); set by the owner */
 };
-#define MIM_ARENA_MAGIC 0x3130414d494d454dull /* "MEMIMA01" */
+#define MIM_ARENA_MAGIC  0x3130414d494d454dull /* "MEMIMA01" */
 #define MIM_ARENA_FORMAT 1u
 
 /** A process's view of an image. Copyable by the owner; `base` does not move for the life of the arena. */
@@ -59,16 +59,14 @@ struct mim_arena {
 MIM_CHECKED int mim_arena_open(struct mim_arena *ret_arena, uint64_t reservation, struct mim_error *reterr);
 /** Reserves address space whose first bytes are a private mapping of [offset, offset+size) of fd (a snapshot).
  *  The file must stay unchanged while mapped. Errors: MEMORY, IO, FORMAT (not an arena). */
-MIM_CHECKED int mim_arena_map(struct mim_arena *ret_arena, int fd, uint64_t offset, uint64_t size,
-                              uint64_t reservation, struct mim_error *reterr);
+MIM_CHECKED int mim_arena_map(struct mim_arena *ret_arena, int fd, uint64_t offset, uint64_t size, uint64_t reservation,
+                              struct mim_error *reterr);
 void mim_arena_close(struct mim_arena *arena);
 
 static inline struct mim_arena_head *mim_arena_head(const struct mim_arena *arena) {
     return (struct mim_arena_head *)(void *)arena->base;
 }
-static inline void *mim_arena_at(const struct mim_arena *arena, struct mim_ref ref) {
-    return arena->base + ref.offset;
-}
+static inline void *mim_arena_at(const struct mim_arena *arena, struct mim_ref ref) { return arena->base + ref.offset; }
 static inline bool mim_ref_is_null(struct mim_ref ref) { return ref.offset == 0; }
 
 /** Allocates zeroed bytes, 8-aligned (64-aligned when the block size is a multiple of 64, page-aligned from 4096 on,
@@ -89,7 +87,7 @@ void mim_arena_poison_restore(const struct mim_arena *arena);
 
 /* ---- slots (slots.c): dense array of fixed-size elements in doubling chunks ---- */
 
-#define MIM_SLOTS_FIRST 64u  /* elements of chunk 0; chunk k holds 64 << k */
+#define MIM_SLOTS_FIRST  64u /* elements of chunk 0; chunk k holds 64 << k */
 #define MIM_SLOTS_CHUNKS 27u /* 64 * (2^27 - 1) elements: more than 2^32 */
 
 /** In the image. `{0}` with element_size set is an empty array. */
@@ -137,8 +135,8 @@ void mim_text_clear(struct mim_arena *arena, struct mim_text *text);
  *  cache misses above 1. The table never shrinks. */
 struct mim_index {
     uint64_t count;
-    uint64_t buckets;          /* buckets in use, >= 1 once anything is in it */
-    struct mim_slots table;    /* element_size 64 */
+    uint64_t buckets;             /* buckets in use, >= 1 once anything is in it */
+    struct mim_slots table;       /* element_size 64 */
     struct mim_ref free_overflow; /* overflow buckets to reuse */
 };
 /** Says whether entry `number` has the key sought. */

@@ -45,9 +45,9 @@ static int anchor_behind(struct mim_storage storage, const struct mim_segments *
     if (rc != MIM_E_NOT_FOUND) {
         return rc;
     }
-    return end == lsn && last == chain ? 0
-                                       : mim_error_set(reterr, MIM_E_STATE,
-                                                       "the journal does not reach LSN %" PRIu64 " with its chain", lsn);
+    return end == lsn && last == chain
+               ? 0
+               : mim_error_set(reterr, MIM_E_STATE, "the journal does not reach LSN %" PRIu64 " with its chain", lsn);
 }
 
 int mim_journal_anchor(struct mim_storage storage, const struct mim_segments *segments, mim_lsn_t lsn, uint64_t chain,

@@ -273,7 +273,6 @@ int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_
 
 bool mim_appender_idle(const struct mim_appender *appender) {
     const struct mim_ring *ring = appender->ring;
-    return !appender->open &&
-           atomic_load_explicit(&ring->handoff_head, memory_order_relaxed) ==
-               atomic_load_explicit(&ring->handoff_tail, memory_order_acquire);
+    return !appender->open && atomic_load_explicit(&ring->handoff_head, memory_order_relaxed) ==
+                                  atomic_load_explicit(&ring->handoff_tail, memory_order_acquire);
 }

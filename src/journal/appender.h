@@ -23,7 +23,7 @@ struct mim_handoff {
     uint64_t ring_offset; /* of the frame's bytes, absolute count of bytes ever put in; index = offset % capacity */
     uint32_t size;
     mim_lsn_t lsn;
-    mim_position_t last_position; /* position of the journal after this frame */
+    mim_position_t last_position;     /* position of the journal after this frame */
     struct mim_segment_header header; /* ROLL: previous_chain is filled in by the writer */
 };
 
@@ -33,19 +33,19 @@ enum mim_spare_state { MIM_SPARE_NEEDED, MIM_SPARE_READY, MIM_SPARE_FULL, MIM_SP
 
 /** Shared by the engine thread, the journal thread and the preparer thread. One per open journal. */
 struct mim_ring {
-    uint8_t *bytes; /* MIM_RING_SIZE */
-    struct mim_handoff *handoffs; /* MIM_RING_HANDOFFS, a power of two */
+    uint8_t *bytes;                             /* MIM_RING_SIZE */
+    struct mim_handoff *handoffs;               /* MIM_RING_HANDOFFS, a power of two */
     _Alignas(64) _Atomic uint64_t handoff_head; /* engine: release; writer: acquire */
     _Alignas(64) _Atomic uint64_t handoff_tail; /* writer: release; engine: acquire */
     _Atomic uint64_t bytes_tail;                /* writer: release; engine: acquire: bytes before it are free */
     _Alignas(64) _Atomic uint64_t gate_lsn;     /* writer: release; engine: acquire: what may be acknowledged */
     _Atomic uint64_t gate_position;
-    _Atomic uint64_t synced_lsn;                /* on stable storage (equals gate_lsn in fsync mode) */
+    _Atomic uint64_t synced_lsn; /* on stable storage (equals gate_lsn in fsync mode) */
     _Atomic uint64_t synced_position;
-    _Atomic int failed;                         /* writer: a MIM_E_ code; final */
+    _Atomic int failed; /* writer: a MIM_E_ code; final */
     _Alignas(64) _Atomic int spare_state;
-    _Atomic uint64_t spare_size;                /* bytes of the READY spare */
-    _Atomic uint64_t journal_bytes;             /* bytes of all segments: chooses the next segment's size */
+    _Atomic uint64_t spare_size;    /* bytes of the READY spare */
+    _Atomic uint64_t journal_bytes; /* bytes of all segments: chooses the next segment's size */
 };
 #define MIM_RING_HANDOFFS 8192u
 
@@ -57,17 +57,17 @@ struct mim_appender {
     struct mim_ring *ring; /* borrowed */
     struct mim_history history;
     mim_epoch_t epoch;
-    mim_lsn_t next_lsn;          /* of the next frame when none is open */
+    mim_lsn_t next_lsn; /* of the next frame when none is open */
     mim_position_t next_position;
-    int64_t last_time_ms;        /* greatest time given out */
+    int64_t last_time_ms; /* greatest time given out */
     mim_position_t segment_first_position;
     mim_lsn_t segment_base_lsn;
-    uint64_t segment_size;       /* bytes that fit in the current segment */
-    uint64_t ring_head;          /* absolute bytes put into the ring */
+    uint64_t segment_size; /* bytes that fit in the current segment */
+    uint64_t ring_head;    /* absolute bytes put into the ring */
     /* the open frame */
     bool open;
-    uint8_t *frame;              /* its first byte in the ring */
-    uint32_t frame_size;         /* so far, header included */
+    uint8_t *frame;      /* its first byte in the ring */
+    uint32_t frame_size; /* so far, header included */
     uint32_t frame_events;
     mim_lsn_t frame_lsn;
     mim_position_t frame_first_position;
@@ -105,8 +105,7 @@ void mim_appender_seal(struct mim_appender *appender);
 int mim_appender_control(struct mim_appender *appender, enum mim_frame_kind kind, int64_t time_ms);
 /** Standby: appends a primary's finished frame as it stands (after the caller checked it); rolls when it is a
  *  ROLL frame. AGAIN, NO_SPACE. */
-int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_header *header,
-                          const uint8_t *frame);
+int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_header *header, const uint8_t *frame);
 /** True when everything appended may be acknowledged. */
 bool mim_appender_idle(const struct mim_appender *appender);
 

@@ -19,7 +19,7 @@ enum mim_definition_kind { MIM_DEFINE_AGGREGATE = 1, MIM_DEFINE_EVENT = 2, MIM_D
 #define MIM_DEFINITION_FLAGS 3u /* the flags that are journaled: optional, list */
 
 struct mim_definition_field {
-    uint8_t type;  /* enum mim_field_type of memimage/model.h */
+    uint8_t type; /* enum mim_field_type of memimage/model.h */
     uint8_t flags;
     int64_t fallback;
     struct mim_slice name;

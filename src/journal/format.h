@@ -52,10 +52,10 @@
 
 #include "base/limits.h"
 
-#define MIM_SEGMENT_MAGIC 0x31304745534d494dull /* "MIMSEG01" */
+#define MIM_SEGMENT_MAGIC  0x31304745534d494dull /* "MIMSEG01" */
 #define MIM_SEGMENT_FORMAT 1u
-#define MIM_FRAME_MAGIC 0x464d494du /* "MIMF" */
-#define MIM_FRAME_VERSION 1u
+#define MIM_FRAME_MAGIC    0x464d494du /* "MIMF" */
+#define MIM_FRAME_VERSION  1u
 
 enum mim_frame_kind {
     MIM_FRAME_DATA = 1,
@@ -77,19 +77,19 @@ enum mim_record_flag {
     MIM_FLAG_TX_FIRST = 1,
     MIM_FLAG_TX_LAST = 2,
     /* 4: reserved. Parts from here on, encoded in bit order: */
-    MIM_PART_ID = 8,        /* id of a new aggregate (version 1): bytes */
-    MIM_PART_SKIP = 16,     /* skip pointers: u64 each */
-    MIM_PART_KEY = 32,      /* idempotency key (first record of the transaction): {u32 version of the command's
+    MIM_PART_ID = 8,         /* id of a new aggregate (version 1): bytes */
+    MIM_PART_SKIP = 16,      /* skip pointers: u64 each */
+    MIM_PART_KEY = 32,       /* idempotency key (first record of the transaction): {u32 version of the command's
                                aggregate after the transaction, key bytes} */
-    MIM_PART_CORR = 64,     /* correlation (first record) */
-    MIM_PART_CAUSE = 128,   /* causation (first record) */
-    MIM_PART_ACTOR = 256,   /* actor (first record) */
+    MIM_PART_CORR = 64,      /* correlation (first record) */
+    MIM_PART_CAUSE = 128,    /* causation (first record) */
+    MIM_PART_ACTOR = 256,    /* actor (first record) */
     MIM_PART_AUDIENCE = 512, /* entries: {u16 size, bytes} each */
     MIM_PART_COMMAND = 1024, /* the command's fields as JSON (--keep-commands; first record) */
 };
-#define MIM_PARTS_MASK 0xfff8u
-#define MIM_PART_COUNT 8u
-#define MIM_SKIP_BASE 64u
+#define MIM_PARTS_MASK  0xfff8u
+#define MIM_PART_COUNT  8u
+#define MIM_SKIP_BASE   64u
 #define MIM_SKIP_LEVELS 5u /* 64^5 = 2^30 versions, then linear again in steps of 2^30 */
 
 #endif

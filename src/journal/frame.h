@@ -90,7 +90,7 @@ bool mim_record_part(const struct mim_record *record, uint16_t part_flag, struct
 
 /** What goes into a record; parts with size 0 and a clear flag are left out. */
 struct mim_record_parts {
-    uint16_t flags; /* which parts are there */
+    uint16_t flags;                        /* which parts are there */
     struct mim_slice part[MIM_PART_COUNT]; /* in bit order: ID, SKIP, KEY, CORR, CAUSE, ACTOR, AUDIENCE, COMMAND */
 };
 /** Size of a record with this payload and these parts. */

@@ -3,9 +3,9 @@
 // a full disk is noticed before a command is admitted.
 #include "journal/writer.h"
 
-#define MIM_SPARE_PATH MIM_JOURNAL_DIR "/spare"
+#define MIM_SPARE_PATH      MIM_JOURNAL_DIR "/spare"
 #define MIM_SPARE_TEMPORARY MIM_JOURNAL_DIR "/spare.tmp"
-#define MIM_SPARE_GRAIN (1u << 20)
+#define MIM_SPARE_GRAIN     (1u << 20)
 
 /** Segments grow with the journal, so that a small one stays small: as large as all there is, within bounds. */
 static uint64_t spare_size(const struct mim_ring *ring, uint64_t segment_size_max) {

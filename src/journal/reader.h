@@ -24,29 +24,29 @@ enum mim_journal_end {
 /** Where and why reading ended. */
 struct mim_journal_ending {
     enum mim_journal_end kind;
-    mim_lsn_t lsn;            /* end of the last good frame */
-    mim_position_t position;  /* of the last good event; the first bad frame starts at position + 1 */
-    uint64_t chain;           /* of the last good frame */
+    mim_lsn_t lsn;           /* end of the last good frame */
+    mim_position_t position; /* of the last good event; the first bad frame starts at position + 1 */
+    uint64_t chain;          /* of the last good frame */
     mim_epoch_t epoch;
-    int64_t time_ms;          /* greatest event time seen (frame base + deltas: base time of the last frame at least) */
-    uint64_t torn_size;       /* TORN: bytes from lsn to the last nonzero byte of the segment */
-    size_t segment;           /* index of the segment the ending lies in */
-    uint64_t offset;          /* of the first bad frame in that segment */
-    bool rolled;              /* the last good frame is a ROLL frame and there is no next segment: whoever goes on
+    int64_t time_ms;    /* greatest event time seen (frame base + deltas: base time of the last frame at least) */
+    uint64_t torn_size; /* TORN: bytes from lsn to the last nonzero byte of the segment */
+    size_t segment;     /* index of the segment the ending lies in */
+    uint64_t offset;    /* of the first bad frame in that segment */
+    bool rolled;        /* the last good frame is a ROLL frame and there is no next segment: whoever goes on
                                  writing begins by making one, with base LSN `lsn` and previous chain `chain` */
-    char text[448];           /* one sentence for people: what is wrong and which evidence says so */
+    char text[448];     /* one sentence for people: what is wrong and which evidence says so */
 };
 
 /** Opaque reading state; new/free. Not thread-safe; several readers may read one journal. */
 struct mim_reader;
 
 struct mim_reader_options {
-    mim_lsn_t from;           /* a frame boundary, or 0: the beginning of the first segment */
-    uint64_t previous_chain;  /* chain before `from`; checked unless from == 0 */
-    mim_lsn_t limit;          /* read only what lies before it (a live journal's durable LSN); 0: no limit */
-    mim_lsn_t evidence_lsn;   /* durable LSN known from elsewhere (mark, snapshots, standbys); 0: none */
-    bool skip_payload_check;  /* trust the payloads (dump of damaged journals; never for replay) */
-    bool headers_only;        /* walk over headers: frame.bytes is the 64 bytes of the header, payloads are not read */
+    mim_lsn_t from;          /* a frame boundary, or 0: the beginning of the first segment */
+    uint64_t previous_chain; /* chain before `from`; checked unless from == 0 */
+    mim_lsn_t limit;         /* read only what lies before it (a live journal's durable LSN); 0: no limit */
+    mim_lsn_t evidence_lsn;  /* durable LSN known from elsewhere (mark, snapshots, standbys); 0: none */
+    bool skip_payload_check; /* trust the payloads (dump of damaged journals; never for replay) */
+    bool headers_only;       /* walk over headers: frame.bytes is the 64 bytes of the header, payloads are not read */
 };
 
 /** Opens a reader over the segments (borrowed until free; entries may be appended between calls with

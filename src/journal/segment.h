@@ -9,7 +9,7 @@
 #include "journal/frame.h"
 #include "storage/storage.h"
 
-#define MIM_JOURNAL_DIR "journal"
+#define MIM_JOURNAL_DIR       "journal"
 #define MIM_SEGMENT_PATH_SIZE 64u
 
 struct mim_segment {

@@ -34,8 +34,9 @@ static int run_write(struct mim_writer *writer, struct run *run, struct mim_erro
     stat_add(&writer->stats.writes, 1);
     stat_add(&writer->stats.bytes, run->size);
     run->size = 0;
-    return rc == 0 ? 0 : mim_error_prefix(reterr, "journal segment at position %llu",
-                                          (unsigned long long)writer->first_position);
+    return rc == 0 ? 0
+                   : mim_error_prefix(reterr, "journal segment at position %llu",
+                                      (unsigned long long)writer->first_position);
 }
 
 /** Fills in evidence and chain of a frame of ours; checks the chain of a primary's. */

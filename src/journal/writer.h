@@ -24,8 +24,8 @@ struct mim_writer; /* new/free; one thread at a time */
 MIM_CHECKED int mim_writer_open(struct mim_storage storage, struct mim_ring *ring,
                                 const struct mim_writer_options *options, const struct mim_segments *segments,
                                 const struct mim_journal_ending *ending, const struct mim_history *history,
-                                int64_t time_ms, struct mim_writer **ret_writer,
-                                struct mim_appender_start *ret_start, struct mim_error *reterr);
+                                int64_t time_ms, struct mim_writer **ret_writer, struct mim_appender_start *ret_start,
+                                struct mim_error *reterr);
 struct mim_writer *mim_writer_free(struct mim_writer *writer);
 
 /** Takes what the ring has (bounded), writes and syncs it, moves gate and tails. Returns the number of frames

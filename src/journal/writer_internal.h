@@ -31,8 +31,7 @@ struct mim_writer {
 };
 
 /** Begins the next segment from the spare. The ROLL frame before it is synced. */
-MIM_CHECKED int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header,
-                                struct mim_error *reterr);
+MIM_CHECKED int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header, struct mim_error *reterr);
 /** Writes the mark for what is synced. */
 MIM_CHECKED int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr);
 

@@ -4,8 +4,8 @@
 
 #include "journal/writer_internal.h"
 
-#define MIM_SPARE_PATH MIM_JOURNAL_DIR "/spare"
-#define MIM_NEW_PATH MIM_JOURNAL_DIR "/new.tmp"
+#define MIM_SPARE_PATH        MIM_JOURNAL_DIR "/spare"
+#define MIM_NEW_PATH          MIM_JOURNAL_DIR "/new.tmp"
 #define MIM_SEGMENT_EXTENSION (64u << 10) /* bytes added to a last segment that has no room for an EPOCH frame */
 
 int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr) {
@@ -39,15 +39,16 @@ int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header
     int rc = mim_file_open(writer->storage, MIM_SPARE_PATH, MIM_OPEN_WRITE, &next, reterr);
     rc = rc != 0 ? rc : segment_name(writer, next, MIM_SPARE_PATH, header, reterr);
     /* The old segment's zero tail is given back; that it is shorter need not be durable. */
-    rc = rc != 0 ? rc
-                 : mim_file_truncate(writer->storage, writer->file, writer->written_lsn - writer->base_lsn, reterr);
+    rc =
+        rc != 0 ? rc : mim_file_truncate(writer->storage, writer->file, writer->written_lsn - writer->base_lsn, reterr);
     if (rc != 0) {
         mim_file_close(writer->storage, next);
         return rc;
     }
     mim_file_close(writer->storage, writer->file);
     writer->file = next;
-    atomic_fetch_add_explicit(&writer->ring->journal_bytes, writer->written_lsn - writer->base_lsn, memory_order_relaxed);
+    atomic_fetch_add_explicit(&writer->ring->journal_bytes, writer->written_lsn - writer->base_lsn,
+                              memory_order_relaxed);
     writer->base_lsn = header->base_lsn;
     writer->first_position = header->first_position;
     writer->epoch = header->epoch;
@@ -58,7 +59,8 @@ int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header
 }
 
 /** Makes a segment without a spare: the first of a journal, or the one missing after a ROLL frame. */
-static int segment_create(struct mim_writer *writer, const struct mim_segment_header *header, struct mim_error *reterr) {
+static int segment_create(struct mim_writer *writer, const struct mim_segment_header *header,
+                          struct mim_error *reterr) {
     int rc = mim_storage_make_dir(writer->storage, MIM_JOURNAL_DIR, reterr);
     rc = rc != 0 ? rc : mim_storage_sync_dir(writer->storage, ".", reterr);
     rc = rc != 0 ? rc
@@ -107,8 +109,8 @@ static void writer_start(struct mim_writer *writer, const struct mim_journal_end
 
 /** The segment that appending goes on in: reopened or made; its size and the LSN to go on at. */
 static int writer_segment(struct mim_writer *writer, const struct mim_segments *segments,
-                          const struct mim_journal_ending *ending, int64_t time_ms, uint64_t *ret_size, mim_lsn_t *ret_lsn,
-                          struct mim_error *reterr) {
+                          const struct mim_journal_ending *ending, int64_t time_ms, uint64_t *ret_size,
+                          mim_lsn_t *ret_lsn, struct mim_error *reterr) {
     if (segments->count > 0 && !ending->rolled) {
         *ret_lsn = ending->lsn;
         return segment_reopen(writer, &segments->items[segments->count - 1], ending->lsn, ret_size, reterr);

@@ -20,7 +20,8 @@ static bool name_good(const char *name) {
 
 static int check_name(const char *where, const char *what, const char *name, struct mim_error *reterr) {
     return name_good(name) ? 0
-                           : mim_error_set(reterr, MIM_E_MODEL, "%s: %s name \"%s\" must be a letter, then letters, "
+                           : mim_error_set(reterr, MIM_E_MODEL,
+                                           "%s: %s name \"%s\" must be a letter, then letters, "
                                            "digits and '_', at most %u bytes",
                                            where, what, name == NULL ? "(null)" : name, MIM_NAME_SIZE_MAX);
 }

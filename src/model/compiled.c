@@ -19,8 +19,12 @@ static int check_commands(const struct mim_aggregate_type *type, struct mim_erro
         const struct mim_command_type *command = &type->commands[i];
         char where[2 * MIM_NAME_SIZE_MAX + 32];
         (void)snprintf(where, sizeof(where), "%s command %u", type->name, i + 1);
-        struct mim_check_table table = {.where = where, .kind = "command", .name = command->name,
-                                        .fields = command->fields, .count = command->field_count, .size = command->size};
+        struct mim_check_table table = {.where = where,
+                                        .kind = "command",
+                                        .name = command->name,
+                                        .fields = command->fields,
+                                        .count = command->field_count,
+                                        .size = command->size};
         int rc = mim_check_fields(&table, reterr);
         rc = rc != 0 ? rc : mim_check_missing(where, "decide", command->decide != NULL, reterr);
         for (uint32_t k = 0; rc == 0 && k < i; k++) {
@@ -40,8 +44,12 @@ static int check_events(const struct mim_aggregate_type *type, struct mim_error 
         const struct mim_event_type *event = &type->events[i];
         char where[2 * MIM_NAME_SIZE_MAX + 32];
         (void)snprintf(where, sizeof(where), "%s event %u", type->name, i + 1);
-        struct mim_check_table table = {.where = where, .kind = "event", .name = event->name, .fields = event->fields,
-                                        .count = event->field_count, .size = event->size};
+        struct mim_check_table table = {.where = where,
+                                        .kind = "event",
+                                        .name = event->name,
+                                        .fields = event->fields,
+                                        .count = event->field_count,
+                                        .size = event->size};
         int rc = mim_check_fields(&table, reterr);
         rc = rc != 0 ? rc : mim_check_missing(where, "evolve", event->evolve != NULL, reterr);
         rc = rc != 0 ? rc : mim_check_missing(where, "its schema version (1 or more)", event->version > 0, reterr);
@@ -62,8 +70,12 @@ static int check_retired(const struct mim_aggregate_type *type, struct mim_error
         const struct mim_retired_event_type *event = &type->retired[i];
         char where[2 * MIM_NAME_SIZE_MAX + 32];
         (void)snprintf(where, sizeof(where), "%s retired event %u", type->name, i + 1);
-        struct mim_check_table table = {.where = where, .kind = "event", .name = event->name, .fields = event->fields,
-                                        .count = event->field_count, .size = event->size};
+        struct mim_check_table table = {.where = where,
+                                        .kind = "event",
+                                        .name = event->name,
+                                        .fields = event->fields,
+                                        .count = event->field_count,
+                                        .size = event->size};
         int rc = mim_check_fields(&table, reterr);
         rc = rc != 0 ? rc : mim_check_missing(where, "upcast", event->upcast != NULL, reterr);
         for (uint32_t k = 0; rc == 0 && k < type->event_count; k++) {
@@ -99,8 +111,13 @@ static int check_aggregate(const struct mim_model *model, uint32_t n, struct mim
     const struct mim_aggregate_type *type = &model->aggregates[n];
     char where[MIM_NAME_SIZE_MAX + 32];
     (void)snprintf(where, sizeof(where), "aggregate %u", n + 1);
-    struct mim_check_table table = {.where = where, .kind = "aggregate", .name = type->name, .fields = type->fields,
-                                    .count = type->field_count, .size = type->state_size, .state = true};
+    struct mim_check_table table = {.where = where,
+                                    .kind = "aggregate",
+                                    .name = type->name,
+                                    .fields = type->fields,
+                                    .count = type->field_count,
+                                    .size = type->state_size,
+                                    .state = true};
     int rc = mim_check_fields(&table, reterr);
     if (rc == 0 && (type->state_size == 0 || type->state_size > MIM_STATE_SIZE_MAX)) {
         rc = mim_error_set(reterr, MIM_E_MODEL, "%s: a state has 1 to %u bytes", type->name, MIM_STATE_SIZE_MAX);
@@ -190,8 +207,8 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
         const struct mim_projection_type *projection = &compiled->model->projections[p];
         for (uint32_t i = 0; i < projection->on_count; i++) {
             if (projection->on[i].event == event->type) {
-                *layout->listeners++ =
-                    (struct mim_compiled_projection_on){.projection = (uint16_t)p, .project = projection->on[i].project};
+                *layout->listeners++ = (struct mim_compiled_projection_on){.projection = (uint16_t)p,
+                                                                           .project = projection->on[i].project};
                 event->projection_count++;
             }
         }

@@ -12,12 +12,13 @@
 struct mim_compiled_event {
     const struct mim_event_type *type; /* NULL for a retired one */
     const struct mim_retired_event_type *retired;
-    uint16_t aggregate; /* index in the model */
-    uint16_t index;     /* dense over all events of all aggregates (retired behind, in the same numbering) */
+    uint16_t aggregate;    /* index in the model */
+    uint16_t index;        /* dense over all events of all aggregates (retired behind, in the same numbering) */
     const char *full_name; /* "account.Deposited", owned by the compiled model */
     uint32_t projection_count;
     const struct mim_compiled_projection_on *projections; /* who listens */
-    bool fixed_only;    /* all fields are fixed-size and in ascending offset order without lists: decoded by a few copies */
+    bool
+        fixed_only; /* all fields are fixed-size and in ascending offset order without lists: decoded by a few copies */
 };
 
 struct mim_compiled_projection_on {
@@ -34,13 +35,14 @@ struct mim_compiled_command {
 struct mim_compiled {
     const struct mim_model *model;
     uint64_t fingerprint; /* of the state layout: see mim_compiled_new */
-    uint32_t event_count;   /* of today and retired */
+    uint32_t event_count; /* of today and retired */
     uint32_t command_count;
     struct mim_compiled_event *events;
     struct mim_compiled_command *commands;
-    uint32_t first_event[MIM_AGGREGATE_TYPES_MAX];   /* index of an aggregate's first event / command */
+    uint32_t first_event[MIM_AGGREGATE_TYPES_MAX]; /* index of an aggregate's first event / command */
     uint32_t first_command[MIM_AGGREGATE_TYPES_MAX];
-    uint32_t slot_size[MIM_AGGREGATE_TYPES_MAX];     /* slot header (24 bytes) + state, rounded up to 8; 64 at most shares a line */
+    uint32_t slot_size
+        [MIM_AGGREGATE_TYPES_MAX]; /* slot header (24 bytes) + state, rounded up to 8; 64 at most shares a line */
     uint32_t event_struct_size_max;
     uint32_t command_struct_size_max;
     void *storage; /* owned memory behind the arrays */

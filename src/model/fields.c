@@ -68,7 +68,8 @@ static bool letters(const struct mim_string *text) {
 static bool string_good(const struct mim_field *field, const struct mim_string *text) {
     struct mim_slice slice = mim_slice_of(text->data, text->size);
     return within(field, (int64_t)text->size) && (field->type == MIM_BYTES || mim_utf8_valid(slice)) &&
-           ((field->flags & MIM_LETTERS) == 0 || letters(text)) && ((field->flags & MIM_ID) == 0 || mim_id_valid(slice));
+           ((field->flags & MIM_LETTERS) == 0 || letters(text)) &&
+           ((field->flags & MIM_ID) == 0 || mim_id_valid(slice));
 }
 
 int mim_field_check(const struct mim_field *field, const void *at, struct mim_error *reterr) {
@@ -202,10 +203,10 @@ static bool value_from_text(const struct mim_field *field, struct mim_slice text
     case MIM_F64:
         return parse_f64(text, at);
     case MIM_TIMESTAMP:
-        return mim_parse_i64(string, INT64_MIN, INT64_MAX, at) ||
-               mim_rfc3339_parse(string.data, string.size, at) == 0;
+        return mim_parse_i64(string, INT64_MIN, INT64_MAX, at) || mim_rfc3339_parse(string.data, string.size, at) == 0;
     default:
-        *(struct mim_string *)at = (struct mim_string){.data = string.data == NULL ? "" : string.data, .size = string.size};
+        *(struct mim_string *)at =
+            (struct mim_string){.data = string.data == NULL ? "" : string.data, .size = string.size};
         return true;
     }
 }

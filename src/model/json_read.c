@@ -32,8 +32,7 @@ static bool time_from_json(const json_t *json, int64_t *ret_ms) {
         *ret_ms = json_integer_value(json);
         return true;
     }
-    return json_is_string(json) &&
-           mim_rfc3339_parse(json_string_value(json), json_string_length(json), ret_ms) == 0;
+    return json_is_string(json) && mim_rfc3339_parse(json_string_value(json), json_string_length(json), ret_ms) == 0;
 }
 
 static bool integer_from_json(const json_t *json, int64_t min, int64_t max, int64_t *ret_value) {

@@ -121,7 +121,8 @@ void mim_json_f64(struct mim_json *j, double value) {
         char shorter[40];
         int n = snprintf(shorter, sizeof(shorter), "%.*g", precision, value);
         double back = 0;
-        if (sscanf(shorter, "%lf", &back) == 1 && mim_get64((const uint8_t *)&back) == mim_get64((const uint8_t *)&value)) {
+        if (sscanf(shorter, "%lf", &back) == 1 &&
+            mim_get64((const uint8_t *)&back) == mim_get64((const uint8_t *)&value)) {
             memcpy(text, shorter, (size_t)n);
             size = n;
             break;

@@ -5,8 +5,8 @@
 
 static const char *type_name(enum mim_field_type type) {
     static const char *const names[] = {
-        [MIM_BOOL] = "bool", [MIM_I32] = "i32",       [MIM_I64] = "i64",     [MIM_U64] = "u64",
-        [MIM_F64] = "f64",   [MIM_STRING] = "string", [MIM_BYTES] = "bytes", [MIM_TIMESTAMP] = "timestamp",
+        [MIM_BOOL] = "bool",     [MIM_I32] = "i32",       [MIM_I64] = "i64",     [MIM_U64] = "u64",
+        [MIM_F64] = "f64",       [MIM_STRING] = "string", [MIM_BYTES] = "bytes", [MIM_TIMESTAMP] = "timestamp",
         [MIM_COUNTS] = "counts",
     };
     return names[type];

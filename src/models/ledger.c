@@ -34,8 +34,8 @@ struct account_received {
 };
 
 static const struct mim_field state_fields[] = {
-    MIM_FIELD(struct ledger_account, owner, MIM_STRING),   MIM_FIELD(struct ledger_account, currency, MIM_STRING),
-    MIM_FIELD(struct ledger_account, balance, MIM_I64),    MIM_FIELD(struct ledger_account, overdraft, MIM_I64),
+    MIM_FIELD(struct ledger_account, owner, MIM_STRING), MIM_FIELD(struct ledger_account, currency, MIM_STRING),
+    MIM_FIELD(struct ledger_account, balance, MIM_I64),  MIM_FIELD(struct ledger_account, overdraft, MIM_I64),
     MIM_FIELD(struct ledger_account, open, MIM_BOOL),
 };
 
@@ -100,17 +100,40 @@ static void evolve_closed(struct mim_evolution *e, void *state, const void *even
 enum { OPENED, DEPOSITED, WITHDRAWN, SENT, RECEIVED, CLOSED };
 
 static const struct mim_event_type events[] = {
-    [OPENED] = {.name = "Opened", .version = 1, .size = sizeof(struct account_open), MIM_FIELDS(open_fields),
-                .evolve = evolve_opened, .doc = "The account exists from now on."},
-    [DEPOSITED] = {.name = "Deposited", .version = 1, .size = sizeof(struct account_amount),
-                   MIM_FIELDS(amount_fields), .evolve = evolve_deposited, .doc = "Money came in from outside."},
-    [WITHDRAWN] = {.name = "Withdrawn", .version = 1, .size = sizeof(struct account_amount),
-                   MIM_FIELDS(amount_fields), .evolve = evolve_withdrawn, .doc = "Money went outside."},
-    [SENT] = {.name = "TransferSent", .version = 1, .size = sizeof(struct account_transfer),
-              MIM_FIELDS(transfer_fields), .evolve = evolve_sent, .doc = "Money went to another account."},
-    [RECEIVED] = {.name = "TransferReceived", .version = 1, .size = sizeof(struct account_received),
-                  MIM_FIELDS(received_fields), .evolve = evolve_received, .doc = "Money came from another account."},
-    [CLOSED] = {.name = "Closed", .version = 1, .size = sizeof(struct account_nothing), .evolve = evolve_closed,
+    [OPENED] = {.name = "Opened",
+                .version = 1,
+                .size = sizeof(struct account_open),
+                MIM_FIELDS(open_fields),
+                .evolve = evolve_opened,
+                .doc = "The account exists from now on."},
+    [DEPOSITED] = {.name = "Deposited",
+                   .version = 1,
+                   .size = sizeof(struct account_amount),
+                   MIM_FIELDS(amount_fields),
+                   .evolve = evolve_deposited,
+                   .doc = "Money came in from outside."},
+    [WITHDRAWN] = {.name = "Withdrawn",
+                   .version = 1,
+                   .size = sizeof(struct account_amount),
+                   MIM_FIELDS(amount_fields),
+                   .evolve = evolve_withdrawn,
+                   .doc = "Money went outside."},
+    [SENT] = {.name = "TransferSent",
+              .version = 1,
+              .size = sizeof(struct account_transfer),
+              MIM_FIELDS(transfer_fields),
+              .evolve = evolve_sent,
+              .doc = "Money went to another account."},
+    [RECEIVED] = {.name = "TransferReceived",
+                  .version = 1,
+                  .size = sizeof(struct account_received),
+                  MIM_FIELDS(received_fields),
+                  .evolve = evolve_received,
+                  .doc = "Money came from another account."},
+    [CLOSED] = {.name = "Closed",
+                .version = 1,
+                .size = sizeof(struct account_nothing),
+                .evolve = evolve_closed,
                 .doc = "The account takes no commands any more."},
 };
 
@@ -253,15 +276,29 @@ static mim_verdict_t decide_close(struct mim_decision *d, const void *state, con
 }
 
 static const struct mim_command_type commands[] = {
-    {.name = "Open", .size = sizeof(struct account_open), MIM_FIELDS(open_fields), .decide = decide_open,
+    {.name = "Open",
+     .size = sizeof(struct account_open),
+     MIM_FIELDS(open_fields),
+     .decide = decide_open,
      .doc = "Opens an account in a currency of three letters, with an overdraft if wanted."},
-    {.name = "Deposit", .size = sizeof(struct account_amount), MIM_FIELDS(amount_fields), .decide = decide_deposit,
+    {.name = "Deposit",
+     .size = sizeof(struct account_amount),
+     MIM_FIELDS(amount_fields),
+     .decide = decide_deposit,
      .doc = "Adds minor units to the balance."},
-    {.name = "Withdraw", .size = sizeof(struct account_amount), MIM_FIELDS(amount_fields), .decide = decide_withdraw,
+    {.name = "Withdraw",
+     .size = sizeof(struct account_amount),
+     MIM_FIELDS(amount_fields),
+     .decide = decide_withdraw,
      .doc = "Takes minor units from the balance, down to minus the overdraft."},
-    {.name = "Transfer", .size = sizeof(struct account_transfer), MIM_FIELDS(transfer_fields),
-     .decide = decide_transfer, .doc = "Moves minor units to another account of the same currency: one transaction."},
-    {.name = "Close", .size = sizeof(struct account_nothing), .decide = decide_close,
+    {.name = "Transfer",
+     .size = sizeof(struct account_transfer),
+     MIM_FIELDS(transfer_fields),
+     .decide = decide_transfer,
+     .doc = "Moves minor units to another account of the same currency: one transaction."},
+    {.name = "Close",
+     .size = sizeof(struct account_nothing),
+     .decide = decide_close,
      .doc = "Closes an account whose balance is zero, for good."},
 };
 
@@ -291,13 +328,18 @@ static void project_closed(struct mim_evolution *e, void *projection, const void
 }
 
 static const struct mim_projection_on totals_on[] = {
-    {.event = &events[OPENED], .project = project_opened},       {.event = &events[DEPOSITED], .project = project_deposited},
-    {.event = &events[WITHDRAWN], .project = project_withdrawn}, {.event = &events[RECEIVED], .project = project_received},
+    {.event = &events[OPENED], .project = project_opened},
+    {.event = &events[DEPOSITED], .project = project_deposited},
+    {.event = &events[WITHDRAWN], .project = project_withdrawn},
+    {.event = &events[RECEIVED], .project = project_received},
     {.event = &events[CLOSED], .project = project_closed},
 };
 
 const struct mim_projection_type mim_ledger_projections[] = {
-    {.name = "totals", .state_size = sizeof(struct ledger_totals), .on = totals_on, .on_count = MIM_COUNT_OF(totals_on),
+    {.name = "totals",
+     .state_size = sizeof(struct ledger_totals),
+     .on = totals_on,
+     .on_count = MIM_COUNT_OF(totals_on),
      .digest = ledger_totals_digest},
 };
 
@@ -306,15 +348,26 @@ static int query_top(struct mim_query *q, const struct mim_string *arguments, si
 }
 
 static const struct mim_query_type queries[] = {
-    {.name = "Totals", .query = ledger_query_totals,
+    {.name = "Totals",
+     .query = ledger_query_totals,
      .doc = "Per currency: accounts, open, balance, deposited, withdrawn; balance = deposited - withdrawn."},
-    {.name = "Top", .usage = "CURRENCY n", .arguments_min = 2, .arguments_max = 2, .query = query_top,
+    {.name = "Top",
+     .usage = "CURRENCY n",
+     .arguments_min = 2,
+     .arguments_max = 2,
+     .query = query_top,
      .doc = "The n accounts of a currency with the highest balances, highest first."},
 };
 
 static const struct mim_aggregate_type aggregates[] = {
-    {.name = "account", .state_size = sizeof(struct ledger_account), MIM_FIELDS(state_fields), .commands = commands,
-     .command_count = MIM_COUNT_OF(commands), .events = events, .event_count = MIM_COUNT_OF(events), .queries = queries,
+    {.name = "account",
+     .state_size = sizeof(struct ledger_account),
+     MIM_FIELDS(state_fields),
+     .commands = commands,
+     .command_count = MIM_COUNT_OF(commands),
+     .events = events,
+     .event_count = MIM_COUNT_OF(events),
+     .queries = queries,
      .query_count = MIM_COUNT_OF(queries)},
 };
 

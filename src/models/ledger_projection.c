@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEDGER_BLOCK 256u /* accounts per bound */
-#define LEDGER_SCAN 8u    /* currencies looked through before the map is asked */
+#define LEDGER_BLOCK   256u /* accounts per bound */
+#define LEDGER_SCAN    8u   /* currencies looked through before the map is asked */
 #define LEDGER_TOP_MAX 10000
 
 /** Index of a currency; UINT32_MAX when it is not there. */

@@ -254,9 +254,7 @@ static void section_image(struct mim_server *server, struct mim_buffer *out) {
     line(out, "bytes_per_aggregate:%llu", stats.aggregates == 0 ? 0 : (ull)(stats.image_used / stats.aggregates));
 }
 
-static void section_snapshot(struct mim_server *server, struct mim_buffer *out) {
-    mim_snapshotter_info(server, out);
-}
+static void section_snapshot(struct mim_server *server, struct mim_buffer *out) { mim_snapshotter_info(server, out); }
 
 static void section_model(struct mim_server *server, struct mim_buffer *out) {
     const struct mim_compiled *compiled = server->options.compiled;

@@ -9,9 +9,9 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
-#include "base/version.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/version.h"
 #include "engine/engine.h"
 #include "engine/recovery.h"
 #include "server/commands.h"

@@ -25,20 +25,20 @@ struct mim_server_options {
     uint64_t memory_limit;
     uint64_t reservation;
     bool keep_commands;
-    uint32_t clients_max;     /* 10000, and at most nofile - 64 */
-    uint64_t query_size_max;  /* bytes of one request: 1 MiB */
-    uint64_t output_size_max; /* bytes waiting for one client: 32 MiB hard; reading pauses far below */
-    uint32_t pipeline_max;    /* requests un-replied before reading pauses: 16384 */
-    uint32_t idle_timeout_s;  /* 0: none */
-    const char *requirepass;  /* NULL: none; then protected mode: non-loopback peers are refused */
-    uint32_t seal_idle_ms;    /* 10: idle time after which a seal frame is written */
-    uint64_t busy_poll_us;    /* 0: sleep at once when there is nothing to do */
-    enum mim_verify verify;         /* of a snapshot at start: EAGER */
-    uint64_t snapshot_every;        /* events; 0: never by itself */
-    uint64_t snapshot_every_bytes;  /* of journal; 0: never */
-    uint64_t snapshot_every_s;      /* 0: never */
-    uint32_t snapshot_keep;         /* 2 */
-    const char *config_file;  /* for INFO; NULL: none */
+    uint32_t clients_max;          /* 10000, and at most nofile - 64 */
+    uint64_t query_size_max;       /* bytes of one request: 1 MiB */
+    uint64_t output_size_max;      /* bytes waiting for one client: 32 MiB hard; reading pauses far below */
+    uint32_t pipeline_max;         /* requests un-replied before reading pauses: 16384 */
+    uint32_t idle_timeout_s;       /* 0: none */
+    const char *requirepass;       /* NULL: none; then protected mode: non-loopback peers are refused */
+    uint32_t seal_idle_ms;         /* 10: idle time after which a seal frame is written */
+    uint64_t busy_poll_us;         /* 0: sleep at once when there is nothing to do */
+    enum mim_verify verify;        /* of a snapshot at start: EAGER */
+    uint64_t snapshot_every;       /* events; 0: never by itself */
+    uint64_t snapshot_every_bytes; /* of journal; 0: never */
+    uint64_t snapshot_every_s;     /* 0: never */
+    uint32_t snapshot_keep;        /* 2 */
+    const char *config_file;       /* for INFO; NULL: none */
 };
 
 void mim_server_options_default(struct mim_server_options *ret_options);

@@ -12,10 +12,10 @@
 
 #include "server/internal.h"
 
-#define SCAN_SLICE        2048u          /* aggregates hashed at once: a fraction of a millisecond */
-#define WORK_PAUSE_US     500            /* between slices: commands come first */
-#define BACKOFF_FIRST_NS  10000000000ull
-#define BACKOFF_MOST_NS   600000000000ull
+#define SCAN_SLICE       2048u /* aggregates hashed at once: a fraction of a millisecond */
+#define WORK_PAUSE_US    500   /* between slices: commands come first */
+#define BACKOFF_FIRST_NS 10000000000ull
+#define BACKOFF_MOST_NS  600000000000ull
 
 static void work_arm(struct mim_snapshotter *s) {
     struct timeval pause = {.tv_usec = WORK_PAUSE_US};
@@ -57,8 +57,8 @@ static void compare(struct mim_server *server) {
     unsigned long long lsn = 0;
     unsigned long long digest = 0;
     unsigned long long bytes = 0;
-    if (sscanf(s->output, "{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%llx\",\"bytes\":%llu", &position, &lsn, &digest,
-               &bytes) != 4) {
+    if (sscanf(s->output, "{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%llx\",\"bytes\":%llu", &position, &lsn,
+               &digest, &bytes) != 4) {
         finish(server, "the snapshot process ended without a result");
         return;
     }
@@ -99,7 +99,8 @@ static void child_ended(struct mim_server *server) {
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         char text[128];
         (void)snprintf(text, sizeof(text), "the snapshot process ended with %s %d; its words are above",
-                       WIFEXITED(status) ? "status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+                       WIFEXITED(status) ? "status" : "signal",
+                       WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
         finish(server, text);
     } else if (s->scanning) {
         s->phase = MIM_SNAPSHOT_COMPARED;
@@ -135,8 +136,12 @@ static int child_spawn(struct mim_server *server, struct mim_error *reterr) {
     char keep[24];
     (void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)s->lsn);
     (void)snprintf(keep, sizeof(keep), "%u", server->options.snapshot_keep);
-    const char *const words[] = {"memimage", "snapshot", "--dir", server->options.dir, "--model",
-                                 server->options.model_name, "--limit-lsn", limit, "--keep", keep, "--json", NULL};
+    const char *const words[] = {"memimage",    "snapshot",
+                                 "--dir",       server->options.dir,
+                                 "--model",     server->options.model_name,
+                                 "--limit-lsn", limit,
+                                 "--keep",      keep,
+                                 "--json",      NULL};
     union {
         const char *const *constant;
         char *const *plain;
@@ -300,15 +305,18 @@ int mim_snapshotter_recover(struct mim_server *server, const struct mim_recovery
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct mim_restore_options restore = {
         .verify = server->options.verify,
-        .threads = cores < 1 ? 1 : cores > 16 ? 16 : (unsigned)cores,
+        .threads = cores < 1    ? 1
+                   : cores > 16 ? 16
+                                : (unsigned)cores,
         .position_max = UINT64_MAX,
         .lsn_max = UINT64_MAX,
     };
-    int rc = mim_snapshot_recover(server->storage, &engine, &restore, options, &server->engine, &s->restored, ret_recovery,
-                                  reterr);
+    int rc = mim_snapshot_recover(server->storage, &engine, &restore, options, &server->engine, &s->restored,
+                                  ret_recovery, reterr);
     if (rc == 0 && s->restored.skipped[0] != '\0') {
         char quoted[MIM_LOG_QUOTED_SIZE];
-        mim_log(MIM_LOG_WARNING, "snapshots_skipped", "text=%s goes_on=yes", mim_log_quote(s->restored.skipped, quoted));
+        mim_log(MIM_LOG_WARNING, "snapshots_skipped", "text=%s goes_on=yes",
+                mim_log_quote(s->restored.skipped, quoted));
     }
     return rc;
 }
@@ -379,9 +387,11 @@ void mim_snapshotter_info(struct mim_server *server, struct mim_buffer *out) {
     mim_info_line(out, "snapshots_taken:%llu", (unsigned long long)s->taken);
     mim_info_line(out, "snapshots_failed:%llu", (unsigned long long)s->failed);
     mim_info_line(out, "snapshots_discarded:%llu", (unsigned long long)s->discarded);
-    mim_info_line(out, "restored_position:%llu", (unsigned long long)(s->restored.found ? s->restored.header.position : 0));
+    mim_info_line(out, "restored_position:%llu",
+                  (unsigned long long)(s->restored.found ? s->restored.header.position : 0));
     mim_info_line(out, "restored_verifying:%d", s->verifying ? 1 : 0);
-    mim_info_line(out, "settling_bytes_left:%llu",
-                  (unsigned long long)(s->settling.end > s->settling.cursor ? s->settling.end - s->settling.cursor : 0));
+    mim_info_line(
+        out, "settling_bytes_left:%llu",
+        (unsigned long long)(s->settling.end > s->settling.cursor ? s->settling.end - s->settling.cursor : 0));
     mim_info_line(out, "settling_longest_us:%llu", (unsigned long long)(s->settle_longest_ns / 1000u));
 }

@@ -25,16 +25,16 @@ enum mim_snapshot_phase {
 
 struct mim_snapshotter {
     enum mim_snapshot_phase phase;
-    uint64_t ticket;      /* of the newest begun; waiters compare with `finished` */
-    uint64_t finished;    /* ticket of the newest ended, well or not */
+    uint64_t ticket;   /* of the newest begun; waiters compare with `finished` */
+    uint64_t finished; /* ticket of the newest ended, well or not */
     mim_position_t position;
-    mim_lsn_t lsn;        /* where the child stops reading */
+    mim_lsn_t lsn; /* where the child stops reading */
     mim_lsn_t gate;
     bool scanning;
-    uint64_t digest;      /* ours, when the scan is over */
+    uint64_t digest; /* ours, when the scan is over */
     uint64_t begun_ns;
     pid_t child;
-    int output_fd;        /* its standard output: JSON, then the end */
+    int output_fd; /* its standard output: JSON, then the end */
     char output[1024];
     size_t output_size;
     struct event *output_event;
@@ -47,7 +47,7 @@ struct mim_snapshotter {
     double last_seconds;
     char last_error[256]; /* "" after a success */
     uint64_t taken, failed, discarded;
-    uint64_t retry_ns;    /* after a failure not before */
+    uint64_t retry_ns; /* after a failure not before */
     uint64_t backoff_ns;
     /* after a restore */
     struct mim_restored restored;
@@ -56,8 +56,8 @@ struct mim_snapshotter {
     uint64_t settle_longest_ns;
     bool verifying;
     pthread_t verifier;
-    _Atomic int verify_stop;   /* engine thread: 1; verifier: relaxed */
-    _Atomic int verify_result; /* verifier: release; engine: acquire. 1: running, 0: good, else a code */
+    _Atomic int verify_stop;       /* engine thread: 1; verifier: relaxed */
+    _Atomic int verify_result;     /* verifier: release; engine: acquire. 1: running, 0: good, else a code */
     struct mim_error verify_error; /* verifier writes before its release of verify_result */
     struct mim_server *server;
 };

@@ -21,13 +21,14 @@ struct mim_branched {
     int64_t time_ms;
     mim_lsn_t lsn;
     uint64_t bytes;
-    bool whole;               /* the point lies at or beyond the end: a plain copy */
-    mim_position_t snapshot;  /* position of the snapshot copied along; 0: none */
+    bool whole;              /* the point lies at or beyond the end: a plain copy */
+    mim_position_t snapshot; /* position of the snapshot copied along; 0: none */
 };
 
 /** Copies. The target's journal/ must be empty (EXISTS otherwise). DAMAGED when the source is, before the point; IO,
  *  NO_SPACE. On failure the target is left incomplete and says so by having no journal/mark. */
-MIM_CHECKED int mim_branch_copy(struct mim_storage from, struct mim_storage to, const struct mim_branch_options *options,
-                                struct mim_branched *ret_branched, struct mim_error *reterr);
+MIM_CHECKED int mim_branch_copy(struct mim_storage from, struct mim_storage to,
+                                const struct mim_branch_options *options, struct mim_branched *ret_branched,
+                                struct mim_error *reterr);
 
 #endif

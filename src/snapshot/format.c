@@ -56,7 +56,8 @@ static void header_read(const uint8_t *page, struct mim_snapshot_header *header)
 
 /** Sizes must agree with one another before anybody uses them. */
 static bool header_sane(const struct mim_snapshot_header *header, uint32_t block_size) {
-    uint64_t blocks = header->image_size / MIM_SNAPSHOT_BLOCK_SIZE + (header->image_size % MIM_SNAPSHOT_BLOCK_SIZE != 0);
+    uint64_t blocks =
+        header->image_size / MIM_SNAPSHOT_BLOCK_SIZE + (header->image_size % MIM_SNAPSHOT_BLOCK_SIZE != 0);
     return block_size == MIM_SNAPSHOT_BLOCK_SIZE && header->image_size >= MIM_IMAGE_PAGE &&
            header->image_size < (uint64_t)1 << 46 && header->block_count == blocks &&
            header->table_offset == MIM_SNAPSHOT_HEADER_SIZE + blocks * MIM_SNAPSHOT_BLOCK_SIZE;

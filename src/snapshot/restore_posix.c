@@ -13,8 +13,8 @@ static int image_read(struct mim_storage storage, mim_file_t file, const struct 
     size_t got = 0;
     rc = header->image_size > ret_arena->capacity
              ? mim_error_set(reterr, MIM_E_MEMORY, "the image is larger than the address space reserved for it")
-             : mim_file_pread(storage, file, ret_arena->base, (size_t)header->image_size, MIM_SNAPSHOT_HEADER_SIZE, &got,
-                              reterr);
+             : mim_file_pread(storage, file, ret_arena->base, (size_t)header->image_size, MIM_SNAPSHOT_HEADER_SIZE,
+                              &got, reterr);
     if (rc == 0 && got != header->image_size) {
         rc = mim_error_set(reterr, MIM_E_DAMAGED, "the file ends early");
     }

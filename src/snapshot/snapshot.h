@@ -25,12 +25,12 @@
 #include "engine/recovery.h"
 #include "storage/storage.h"
 
-#define MIM_SNAPSHOT_DIR "snapshots"
-#define MIM_SNAPSHOT_MAGIC 0x3130504e534d494dull /* "MIMSNP01" */
-#define MIM_SNAPSHOT_FORMAT 1u
+#define MIM_SNAPSHOT_DIR         "snapshots"
+#define MIM_SNAPSHOT_MAGIC       0x3130504e534d494dull /* "MIMSNP01" */
+#define MIM_SNAPSHOT_FORMAT      1u
 #define MIM_SNAPSHOT_HEADER_SIZE 4096u
-#define MIM_SNAPSHOT_BLOCK_SIZE 65536u
-#define MIM_SNAPSHOT_PATH_SIZE 64u
+#define MIM_SNAPSHOT_BLOCK_SIZE  65536u
+#define MIM_SNAPSHOT_PATH_SIZE   64u
 
 struct mim_snapshot_header {
     struct mim_history history;
@@ -68,8 +68,8 @@ MIM_CHECKED int mim_snapshot_write(struct mim_storage storage, struct mim_engine
 struct mim_snapshot_entry {
     struct mim_snapshot_header header;
     uint64_t file_size;
-    bool usable;       /* header and size are right; blocks not looked at */
-    char reason[200];  /* why it is not */
+    bool usable;             /* header and size are right; blocks not looked at */
+    char reason[200];        /* why it is not */
     mim_position_t position; /* by its name */
 };
 struct mim_snapshots {

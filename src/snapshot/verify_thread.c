@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "snapshot/snapshot.h"
 
-#define MIM_VERIFY_RUN_SIZE (1u << 20)
+#define MIM_VERIFY_RUN_SIZE    (1u << 20)
 #define MIM_VERIFY_THREADS_MAX 16u
 
 struct verifying {
@@ -38,7 +38,8 @@ static int verify_run(struct verifying *v, uint64_t at, uint8_t *buffer, struct 
         return rc;
     }
     if (got != want) {
-        return mim_error_set(reterr, MIM_E_DAMAGED, "the file ends early at offset %llu", (unsigned long long)(at + got));
+        return mim_error_set(reterr, MIM_E_DAMAGED, "the file ends early at offset %llu",
+                             (unsigned long long)(at + got));
     }
     for (size_t within = 0; within < want; within += MIM_SNAPSHOT_BLOCK_SIZE) {
         size_t size = want - within < MIM_SNAPSHOT_BLOCK_SIZE ? want - within : MIM_SNAPSHOT_BLOCK_SIZE;
