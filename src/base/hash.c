@@ -11,9 +11,7 @@
 #include <xxhash.h>
 #pragma GCC diagnostic pop
 
-uint64_t mim_hash64(const void *data, size_t size, uint64_t seed) {
-    return XXH3_64bits_withSeed(data, size, seed);
-}
+uint64_t mim_hash64(const void *data, size_t size, uint64_t seed) { return XXH3_64bits_withSeed(data, size, seed); }
 
 struct mim_hash128 mim_hash128(const void *data, size_t size, uint64_t seed) {
     XXH128_hash_t hash = XXH3_128bits_withSeed(data, size, seed);

@@ -141,8 +141,8 @@ int mim_rfc3339_parse(const char *text, uint64_t size, int64_t *ret_unix_ms) {
         minute > 59 || second > 60) {
         return MIM_E_INVALID;
     }
-    int64_t seconds = days_from_civil(year, month, day) * 86400 + (int64_t)hour * 3600 + (int64_t)minute * 60 + second -
-                      offset * 60;
+    int64_t seconds =
+        days_from_civil(year, month, day) * 86400 + (int64_t)hour * 3600 + (int64_t)minute * 60 + second - offset * 60;
     *ret_unix_ms = seconds * 1000 + ms;
     return 0;
 }

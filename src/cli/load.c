@@ -71,7 +71,8 @@ static int line_next(struct loading *l, struct mim_slice *ret_line, struct mim_e
             l->text_capacity = l->text_capacity * 2 + MIM_LOAD_READ_SIZE;
             char *grown = l->text_capacity > (64u << 20) ? NULL : realloc(l->text, l->text_capacity);
             if (grown == NULL) {
-                return mim_error_set(reterr, MIM_E_LIMIT, "line %llu is longer than 32 MiB", (unsigned long long)l->line + 1);
+                return mim_error_set(reterr, MIM_E_LIMIT, "line %llu is longer than 32 MiB",
+                                     (unsigned long long)l->line + 1);
             }
             l->text = grown;
         }
@@ -201,8 +202,8 @@ static int load_connect(struct loading *l, struct mim_error *reterr) {
                              l->unixsocket != NULL ? l->unixsocket : l->host, (unsigned long long)l->port,
                              l->redis == NULL ? "out of memory" : l->redis->errstr);
     }
-    redisReply *reply = l->password != NULL ? redisCommand(l->redis, "AUTH %s", l->password)
-                                            : redisCommand(l->redis, "PING");
+    redisReply *reply =
+        l->password != NULL ? redisCommand(l->redis, "AUTH %s", l->password) : redisCommand(l->redis, "PING");
     bool good = reply != NULL && reply->type != REDIS_REPLY_ERROR;
     int rc = good ? 0
                   : mim_error_set(reterr, MIM_E_NETWORK, "the server answered: %s",
@@ -226,7 +227,8 @@ static void load_summary(const struct loading *l, double seconds) {
     double rate = seconds > 0 ? (double)l->done / seconds : 0;
     if (l->json) {
         (void)printf("{\"done\":%llu,\"failed\":%llu,\"lines\":%llu,\"seconds\":%.3f,\"per_second\":%.0f}\n",
-                     (unsigned long long)l->done, (unsigned long long)l->failed, (unsigned long long)l->line, seconds, rate);
+                     (unsigned long long)l->done, (unsigned long long)l->failed, (unsigned long long)l->line, seconds,
+                     rate);
     } else {
         (void)printf("%llu commands done, %llu failed, %.3f s, %.0f commands/s\n", (unsigned long long)l->done,
                      (unsigned long long)l->failed, seconds, rate);
@@ -246,10 +248,11 @@ static int load_all(struct loading *l, const char *path, struct mim_error *reter
     load_summary(l, mim_progress_seconds(&progress));
     if (rc != 0) {
         uint64_t line = l->replies == 0 ? 0 : l->lines[(l->replies - 1) % l->pipeline];
-        rc = mim_error_prefix(reterr,
-                              "answered up to line %llu; what follows may or may not have happened: load the file again, "
-                              "which is safe for lines with an \"id\"",
-                              (unsigned long long)line);
+        rc = mim_error_prefix(
+            reterr,
+            "answered up to line %llu; what follows may or may not have happened: load the file again, "
+            "which is safe for lines with an \"id\"",
+            (unsigned long long)line);
     }
     return rc;
 }
@@ -261,14 +264,18 @@ int mim_cli_load(int argc, char **argv) {
         {"port", MIM_OPTION_UNSIGNED, &l.port, "N", "port (default 7411)", 1, 65535},
         {"unixsocket", MIM_OPTION_TEXT, &l.unixsocket, "PATH", "unix socket instead", 0, 0},
         {"password", MIM_OPTION_TEXT, &l.password, "PASSWORD", "AUTH first", 0, 0},
-        {"pipeline", MIM_OPTION_UNSIGNED, &l.pipeline, "N", "commands on their way at once (default 4096)", 1, 1u << 20},
+        {"pipeline", MIM_OPTION_UNSIGNED, &l.pipeline, "N", "commands on their way at once (default 4096)", 1,
+         1u << 20},
         {"json", MIM_OPTION_FLAG, &l.json, NULL, "print the summary as JSON", 0, 0},
     };
     const struct mim_options options = {
         .usage = "memimage load FILE|- [option ...]",
         .about = "Sends the commands of an NDJSON file to a server. A line:\n"
-                 "  {\"do\":\"account/a-1\",\"command\":\"Deposit\",\"data\":{\"amount\":100},\"if\":4,\"id\":\"k1\",\"corr\":\"c1\"}\n"
-                 "Lines that fail are reported and counted, the others go on; exit status 1 when any failed. A file whose lines\n"
+                 "  "
+                 "{\"do\":\"account/"
+                 "a-1\",\"command\":\"Deposit\",\"data\":{\"amount\":100},\"if\":4,\"id\":\"k1\",\"corr\":\"c1\"}\n"
+                 "Lines that fail are reported and counted, the others go on; exit status 1 when any failed. A file "
+                 "whose lines\n"
                  "have an \"id\" can be loaded again at any time: what happened before happens only once.",
         .items = items,
         .count = sizeof(items) / sizeof(items[0]),

@@ -47,9 +47,7 @@ static void put_data(struct request *request, json_t *data) {
     const char *key;
     json_t *value;
     bool flat = json_object_size(data) <= 64;
-    json_object_foreach(data, key, value) {
-        flat = flat && scalar(value) && key[0] != '@' && key[0] != '{';
-    }
+    json_object_foreach(data, key, value) { flat = flat && scalar(value) && key[0] != '@' && key[0] != '{'; }
     if (!flat) {
         char *text = json_dumps(data, JSON_COMPACT);
         put_text(request, text == NULL ? "{}" : text);
@@ -90,7 +88,8 @@ static int put_options(struct request *request, json_t *root, struct mim_error *
             put_scalar(request, value);
         } else if (option != NULL && !json_is_null(value)) {
             return mim_error_set(reterr, MIM_E_INVALID, "\"%s\" must be a string or an integer", key);
-        } else if (option == NULL && strcmp(key, "do") != 0 && strcmp(key, "command") != 0 && strcmp(key, "data") != 0) {
+        } else if (option == NULL && strcmp(key, "do") != 0 && strcmp(key, "command") != 0 &&
+                   strcmp(key, "data") != 0) {
             return mim_error_set(reterr, MIM_E_INVALID, "unknown member \"%.60s\"", key);
         }
     }

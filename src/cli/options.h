@@ -19,13 +19,13 @@ enum mim_option_type {
 };
 
 struct mim_option {
-    const char *name;  /* without the dashes */
+    const char *name; /* without the dashes */
     enum mim_option_type type;
     void *target;      /* values borrow argv or the configuration text */
     const char *value; /* how --help names the value; NULL: none */
     const char *help;
     uint64_t min;
-    uint64_t max;      /* 0: no bound */
+    uint64_t max; /* 0: no bound */
 };
 
 struct mim_options {

@@ -26,21 +26,19 @@ struct mim_tail {
     bool rolled; /* the last good frame is a ROLL frame */
     enum mim_stop stop;
     char reason[160];
-    bool
-        foreign_start; /* reading began here, and the journal before has another chain than was asked for */
+    bool foreign_start;     /* reading began here, and the journal before has another chain than was asked for */
     mim_lsn_t evidence_lsn; /* durable up to here, from outside the frames; 0: none */
 };
 
 /** The tail rule. Reads the whole rest of the segment. IO, MEMORY. */
-MIM_CHECKED int mim_recover_classify(const struct mim_tail *tail,
-                                     struct mim_journal_ending *ret_ending,
+MIM_CHECKED int mim_recover_classify(const struct mim_tail *tail, struct mim_journal_ending *ret_ending,
                                      struct mim_error *reterr);
 
 /** True when all bytes are zero; at memory speed. */
 bool mim_recover_zero(const uint8_t *bytes, size_t size);
 
 /** Offset behind the last nonzero byte of file[from..to), `from` when there is none. A short file ends there. */
-MIM_CHECKED int mim_recover_used(struct mim_storage storage, mim_file_t file, uint64_t from,
-                                 uint64_t to, uint64_t *ret_used, struct mim_error *reterr);
+MIM_CHECKED int mim_recover_used(struct mim_storage storage, mim_file_t file, uint64_t from, uint64_t to,
+                                 uint64_t *ret_used, struct mim_error *reterr);
 
 #endif

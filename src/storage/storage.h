@@ -21,9 +21,9 @@
 typedef int64_t mim_file_t;
 
 enum mim_open_flags {
-    MIM_OPEN_READ = 1,     /* fails with NOT_FOUND when it does not exist */
-    MIM_OPEN_WRITE = 2,    /* read and write */
-    MIM_OPEN_CREATE = 4,   /* create when missing (with WRITE) */
+    MIM_OPEN_READ = 1,      /* fails with NOT_FOUND when it does not exist */
+    MIM_OPEN_WRITE = 2,     /* read and write */
+    MIM_OPEN_CREATE = 4,    /* create when missing (with WRITE) */
     MIM_OPEN_EXCLUSIVE = 8, /* with CREATE: fails with EXISTS when it is there */
     MIM_OPEN_TRUNCATE = 16,
 };
@@ -37,7 +37,8 @@ struct mim_storage_ops {
     int (*pread)(void *self, mim_file_t file, void *buffer, size_t size, uint64_t offset, size_t *ret_size,
                  struct mim_error *reterr);
     /* NO_SPACE for ENOSPC, EDQUOT and EFBIG; IO otherwise. Part of the bytes may have been written on failure. */
-    int (*pwrite)(void *self, mim_file_t file, const void *data, size_t size, uint64_t offset, struct mim_error *reterr);
+    int (*pwrite)(void *self, mim_file_t file, const void *data, size_t size, uint64_t offset,
+                  struct mim_error *reterr);
     /* fdatasync: data and the size needed to read it back are on stable storage. */
     int (*sync)(void *self, mim_file_t file, struct mim_error *reterr);
     int (*size)(void *self, mim_file_t file, uint64_t *ret_size, struct mim_error *reterr);
@@ -81,8 +82,8 @@ static inline int mim_file_pread(struct mim_storage s, mim_file_t file, void *bu
                                  size_t *ret_size, struct mim_error *reterr) {
     return s.ops->pread(s.self, file, buffer, size, offset, ret_size, reterr);
 }
-static inline int mim_file_pwrite(struct mim_storage s, mim_file_t file, const void *data, size_t size,
-                                  uint64_t offset, struct mim_error *reterr) {
+static inline int mim_file_pwrite(struct mim_storage s, mim_file_t file, const void *data, size_t size, uint64_t offset,
+                                  struct mim_error *reterr) {
     return s.ops->pwrite(s.self, file, data, size, offset, reterr);
 }
 static inline int mim_file_sync(struct mim_storage s, mim_file_t file, struct mim_error *reterr) {
@@ -94,12 +95,10 @@ static inline int mim_file_size(struct mim_storage s, mim_file_t file, uint64_t 
 static inline int mim_file_truncate(struct mim_storage s, mim_file_t file, uint64_t size, struct mim_error *reterr) {
     return s.ops->truncate(s.self, file, size, reterr);
 }
-static inline int mim_file_preallocate(struct mim_storage s, mim_file_t file, uint64_t size,
-                                       struct mim_error *reterr) {
+static inline int mim_file_preallocate(struct mim_storage s, mim_file_t file, uint64_t size, struct mim_error *reterr) {
     return s.ops->preallocate(s.self, file, size, reterr);
 }
-static inline int mim_storage_rename(struct mim_storage s, const char *from, const char *to,
-                                     struct mim_error *reterr) {
+static inline int mim_storage_rename(struct mim_storage s, const char *from, const char *to, struct mim_error *reterr) {
     return s.ops->rename(s.self, from, to, reterr);
 }
 static inline int mim_storage_remove(struct mim_storage s, const char *path, struct mim_error *reterr) {

@@ -247,9 +247,10 @@ static int posix_lock(void *self, const char *path, mim_file_t *ret_file, struct
         if (failed != EWOULDBLOCK) {
             return mim_error_os(reterr, MIM_E_IO, failed, "lock %s/%s", storage->path, path);
         }
-        return mim_error_set(reterr, MIM_E_LOCKED,
-                             "the directory %s is in use by process %ld (%s): stop it first, or choose another directory",
-                             storage->path, holder, path);
+        return mim_error_set(
+            reterr, MIM_E_LOCKED,
+            "the directory %s is in use by process %ld (%s): stop it first, or choose another directory", storage->path,
+            holder, path);
     }
     lock_sign(fd);
     *ret_file = fd + 1;

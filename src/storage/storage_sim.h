@@ -10,8 +10,18 @@
 struct mim_storage_sim; /* opaque; mim_storage_sim_new / _free */
 
 enum mim_sim_call { /* for fault plans and counters */
-    MIM_SIM_OPEN, MIM_SIM_PREAD, MIM_SIM_PWRITE, MIM_SIM_SYNC, MIM_SIM_TRUNCATE, MIM_SIM_PREALLOCATE,
-    MIM_SIM_RENAME, MIM_SIM_REMOVE, MIM_SIM_SYNC_DIR, MIM_SIM_MAKE_DIR, MIM_SIM_LIST, MIM_SIM_CALL_COUNT,
+                    MIM_SIM_OPEN,
+                    MIM_SIM_PREAD,
+                    MIM_SIM_PWRITE,
+                    MIM_SIM_SYNC,
+                    MIM_SIM_TRUNCATE,
+                    MIM_SIM_PREALLOCATE,
+                    MIM_SIM_RENAME,
+                    MIM_SIM_REMOVE,
+                    MIM_SIM_SYNC_DIR,
+                    MIM_SIM_MAKE_DIR,
+                    MIM_SIM_LIST,
+                    MIM_SIM_CALL_COUNT,
 };
 
 enum mim_sim_fault {

@@ -6,7 +6,7 @@
 
 #include "storage/storage_sim.h"
 
-#define MIM_SIM_SECTOR 512u
+#define MIM_SIM_SECTOR   512u
 #define MIM_SIM_PATH_MAX 128u
 
 /** A file's bytes: as processes see them, and as a power cut would leave them. */

@@ -38,6 +38,7 @@ HANDLER(mim_cmd_info)
 HANDLER(mim_cmd_time)
 HANDLER(mim_cmd_shutdown)
 HANDLER(mim_cmd_lastsave)
+HANDLER(mim_cmd_snapshot)
 HANDLER(mim_cmd_role)
 HANDLER(mim_cmd_dbsize)
 
