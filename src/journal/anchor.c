@@ -42,7 +42,8 @@ static int anchor_behind(struct mim_storage storage, const struct mim_segments *
         last = frame.header.chain;
     }
     (void)mim_reader_free(reader);
-    if (rc != MIM_E_NOT_FOUND) {
+    if (rc != MIM_E_NOT_FOUND &&
+        rc != MIM_E_DAMAGED) { /* fewer frames than the limit allows: not a matter of damage here */
         return rc;
     }
     return end == lsn && last == chain

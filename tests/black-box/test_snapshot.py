@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+# Snapshots and point-in-time copies of a real server: made beside it, used at start, never trusted when damaged.
+"""Black-box test of snapshots, restore and their failures."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from harness import BINARY, check, equal, main, memimage, test, wait_for
+from ledger import balance, digest, offline_digest, open_account
+from resp import RespError
+
+BLOCK = 65536
+HEADER = 4096
+
+
+def fill(client, accounts, deposits, first=0):
+    requests = [("DO", f"account/a-{n}", "Open", "owner", "o", "currency", "CZK") for n in range(first, accounts)]
+    requests += [("DO", f"account/a-{n % accounts}", "Deposit", "amount", n % 97 + 1) for n in range(deposits)]
+    replies = client.pipeline(requests)
+    check(not any(isinstance(reply, RespError) for reply in replies), "every command of the filling is accepted")
+
+
+def snapshots(directory):
+    folder = os.path.join(directory, "snapshots")
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".snapshot"))
+
+
+def info(client, name):
+    for line in client.call("INFO", "snapshot").splitlines():
+        if line.startswith(name + ":"):
+            return line.split(":", 1)[1]
+    raise AssertionError(f"INFO has no {name}")
+
+
+@test("SNAPSHOT answers its position, and the next start replays only what came after it")
+def command_and_start(t):
+    server, c = t.pair()
+    fill(c, 500, 3000)
+    position = c.call("SNAPSHOT")
+    equal(position, 3500, "the position of the snapshot")
+    check(c.call("LASTSAVE") >= time.time() - 60, "LASTSAVE is the time of the snapshot")
+    equal(c.call("SNAPSHOT"), position, "a second one of the same position")
+    fill(c, 500, 7, first=500)
+    live = digest(c)
+    server.restart(crash=True)
+    with server.client() as again:
+        equal(digest(again), live, "the digest after a start from the snapshot")
+        equal(info(again, "restored_position"), "3500", "restored from")
+        check("events_replayed=7 " in server.stderr(), f"only the tail is replayed: {server.stderr()}")
+        wait_for(lambda: info(again, "settling_bytes_left") == "0", 10, "the image has settled")
+        fill(again, 500, 100, first=500)
+        live = digest(again)
+    equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch")
+    equal(offline_digest(server.directory), live[1], "the digest from the snapshot")
+
+
+@test("--snapshot-every makes them by itself, keeps the newest two, and every digest agrees")
+def automatic(t):
+    server, c = t.pair(args=("--snapshot-every", "2000"))
+    for _ in range(12):
+        fill(c, 300, 1500, first=300 if _ else 0)
+        time.sleep(0.15)
+    wait_for(lambda: int(info(c, "snapshots_taken")) >= 2 and info(c, "snapshot_state") == "idle", 20, "snapshots")
+    equal(len(snapshots(server.directory)), 2, "snapshots kept")
+    equal(info(c, "snapshots_discarded"), "0", "snapshots discarded")
+    equal(info(c, "snapshots_failed"), "0", "snapshots failed")
+
+
+@test("each block of a snapshot damaged in turn is never accepted, and the state comes out the same")
+def damaged_blocks(t):
+    server, c = t.pair()
+    fill(c, 400, 2000)
+    c.call("SNAPSHOT")
+    live = digest(c)
+    server.stop()
+    path = snapshots(server.directory)[0]
+    with open(path, "rb") as handle:
+        good = handle.read()
+    source = random.Random(1)
+    places = [source.randrange(HEADER)] + list(range(HEADER, len(good), BLOCK)) + [len(good) - 1]
+    for place in places:
+        offset = min(place + (source.randrange(BLOCK) if place >= HEADER else 0), len(good) - 1)
+        with open(path, "r+b") as handle:
+            handle.seek(offset)
+            handle.write(bytes([good[offset] ^ 0x10]))
+        status, out, err = memimage("digest", "--dir", server.directory)
+        equal(status, 0, f"exit status with a byte damaged at {offset}: {err}")
+        equal(out.split(), [str(live[0]), live[1]], f"position and digest with a byte damaged at {offset}")
+        check("skipped" in err, f"the skipped snapshot is told at {offset}: {err}")
+        with open(path, "r+b") as handle:
+            handle.seek(offset)
+            handle.write(good[offset:offset + 1])
+    for size in (0, 100, HEADER, len(good) // 2, len(good) - 1):
+        with open(path, "wb") as handle:
+            handle.write(good[:size])
+        status, out, err = memimage("digest", "--dir", server.directory)
+        equal((status, out.split()), (0, [str(live[0]), live[1]]), f"a snapshot cut to {size} bytes")
+
+
+@test("an older snapshot serves when the newest is damaged")
+def older_one(t):
+    server, c = t.pair()
+    fill(c, 200, 500)
+    c.call("SNAPSHOT")
+    fill(c, 200, 500, first=200)
+    c.call("SNAPSHOT")
+    live = digest(c)
+    server.stop()
+    newest = snapshots(server.directory)[-1]
+    with open(newest, "r+b") as handle:
+        handle.seek(HEADER + 100)
+        handle.write(b"\xff\xfe")
+    server.start()
+    with server.client() as again:
+        equal(digest(again), live, "the digest")
+        equal(info(again, "restored_position"), "700", "restored from the older one")
+    check("skipped" in server.stderr(), "the skipped one is told")
+
+
+@test("a snapshot that is ahead of the journal, or of another history, is skipped with a warning")
+def foreign(t):
+    server, c = t.pair()
+    fill(c, 100, 300)
+    server.stop()
+    old = os.path.join(server.scratch, "old")
+    shutil.copytree(server.directory, old)
+    server.start()
+    with server.client() as again:
+        fill(again, 100, 300, first=100)
+        again.call("SNAPSHOT")
+    server.stop()
+    shutil.copytree(os.path.join(server.directory, "snapshots"), os.path.join(old, "snapshots"))
+    status, out, err = memimage("digest", "--dir", old)
+    equal((status, out.split()[0]), (0, "400"), f"the older copy keeps its own state: {err}")
+    check("skipped" in err, f"a warning says so: {err}")
+    other, oc = t.pair()
+    fill(oc, 10, 900)
+    live = digest(oc)
+    other.stop()
+    shutil.copytree(os.path.join(server.directory, "snapshots"), os.path.join(other.directory, "snapshots"))
+    status, out, err = memimage("digest", "--dir", other.directory)
+    equal((status, out.split()), (0, [str(live[0]), live[1]]), f"another history's snapshot is not used: {err}")
+    check("another history" in err, f"the warning names the reason: {err}")
+
+
+@test("background verification of a damaged snapshot stops the server with status 3 and says what to do")
+def background(t):
+    server, c = t.pair(args=("--verify", "background"))
+    fill(c, 400, 1000)
+    c.call("SNAPSHOT")
+    live = digest(c)
+    server.stop()
+    path = snapshots(server.directory)[0]
+    with open(path, "r+b") as handle: # the table of checksums: the image itself stays good, the check must fail
+        handle.seek(os.path.getsize(path) - 4)
+        handle.write(b"\x55\x55")
+    server.launch()
+    equal(server.process.wait(20), 3, "exit status")
+    check("--verify eager" in server.stderr(), f"the way on is told: {server.stderr()}")
+    server.args = ["--verify", "eager"]
+    server.start()
+    with server.client() as again:
+        equal(digest(again), live, "the digest from the journal")
+
+
+@test("kill -9 of snapshot processes and of the server at random moments leaves directories that start right")
+def killed(t):
+    server, c = t.pair()
+    fill(c, 2000, 4000)
+    c.close()
+    source = random.Random(7)
+    rounds = int(os.environ.get("ROUNDS", "12"))
+    for number in range(rounds):
+        with server.client() as client:
+            fill(client, 2000, 200, first=2000)
+            live = digest(client)
+        if number % 2 == 0:
+            child = subprocess.Popen([BINARY, "snapshot", "--dir", server.directory], stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+            time.sleep(source.random() * 0.06)
+            child.kill()
+            child.wait()
+            server.restart(crash=True)
+        else:
+            with server.client() as client:
+                client.send("SNAPSHOT")
+                time.sleep(source.random() * 0.06)
+                server.kill()
+            server.start()
+        with server.client() as client:
+            equal(digest(client), live, f"the digest after kill {number}")
+    server.stop()
+    equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch")
+
+
+@test("memimage snapshot works offline and beside a live server, one at a time")
+def by_hand(t):
+    server, c = t.pair()
+    fill(c, 100, 400)
+    status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
+    equal(status, 0, f"beside a live server: {err}")
+    check('"position":500' in out, f"the position: {out}")
+    server.stop()
+    status, out, err = memimage("snapshot", "--dir", server.directory)
+    equal(status, 0, f"offline: {err}")
+    status, _, err = memimage("snapshot", "--dir", os.path.join(server.scratch, "nowhere"))
+    check(status != 0 and err, "a directory that is not there fails")
+
+
+@test("restore copies the history up to a position, and the copy is a server of its own")
+def point_in_time(t):
+    server, c = t.pair()
+    fill(c, 50, 500)
+    middle = digest(c)
+    wanted = balance(c, "a-7")
+    fill(c, 50, 500, first=50)
+    end = digest(c)
+    copy = os.path.join(server.scratch, "copy")
+    status, _, err = memimage("restore", "--dir", server.directory, "--to", copy, "--at", str(middle[0]))
+    equal(status, 0, f"restore beside the live server: {err}")
+    equal(offline_digest(copy, "--from-scratch"), middle[1], "the digest of the copy")
+    status, _, err = memimage("restore", "--dir", server.directory, "--to", copy)
+    check(status != 0 and "already holds a journal" in err, f"a copy never mixes with what is there: {err}")
+    branch = t.server(directory=copy)
+    with branch.client() as other:
+        equal(digest(other), middle, "position and digest of the branch")
+        equal(balance(other, "a-7"), wanted, "a balance of then")
+        equal(open_account(other, "what-if")[1], middle[0] + 1, "the branch goes on from there")
+    equal(digest(c), end, "the source is as it was")
+    whole = os.path.join(server.scratch, "whole")
+    equal(memimage("restore", "--dir", server.directory, "--to", whole)[0], 0, "a whole copy")
+    equal(offline_digest(whole), end[1], "the digest of the whole copy")
+
+
+@test("a full disk during a snapshot leaves the older one and the commands alone")
+def no_room(t):
+    server, c = t.pair()
+    fill(c, 100, 200)
+    c.call("SNAPSHOT")
+    before = snapshots(server.directory)
+    fill(c, 100, 200, first=100)
+    limited = subprocess.run(["bash", "-c", f"ulimit -f 64; exec {BINARY} snapshot --dir {server.directory}"],
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    check(limited.returncode != 0 and limited.stderr, f"the snapshot fails with a message: {limited}")
+    equal(snapshots(server.directory), before, "the snapshots")
+    check(not os.path.exists(os.path.join(server.directory, "snapshots", "new.tmp")), "no temporary file is left")
+    fill(c, 100, 200, first=100)
+    live = digest(c)
+    equal(server.stop(signal.SIGTERM), 0, "exit status")
+    equal(offline_digest(server.directory), live[1], "the digest")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
