@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/live.h"
 #include "cli/model_option.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -28,10 +29,17 @@ static int digest_rebuild(const struct digesting *d, struct mim_storage storage,
     struct mim_engine *engine = NULL;
     struct mim_restored restored;
     struct mim_recovery recovery;
-    int rc = mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &engine, &restored, &recovery,
-                                  reterr);
+    struct mim_live live = {0};
+    struct mim_error error;
+    int rc;
+    do {
+        error = (struct mim_error){0};
+        rc = mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &engine, &restored, &recovery,
+                                  &error);
+    } while (mim_live_look_again(&live, rc, &error));
     mim_progress_end(&progress);
     if (rc != 0) {
+        *reterr = error;
         return rc;
     }
     struct mim_engine_point point;

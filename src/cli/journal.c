@@ -6,9 +6,13 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/journal_walk.h"
+#include "cli/live.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "model/codec.h"
+
+/** How a dump ends the walk. */
+enum { DUMP_END = 1, DUMP_FAILED = 2 };
 
 struct journaling {
     const char *dir;
@@ -46,7 +50,7 @@ static void event_subject(const struct mim_walk_event *event, char *subject, siz
 static int dump_event(void *context, const struct mim_walk_event *event) {
     struct journaling *journaling = context;
     if (event->position < journaling->from || event->position > journaling->to) {
-        return event->position > journaling->to ? 1 : 0;
+        return event->position > journaling->to ? DUMP_END : 0;
     }
     char name[2 * MIM_NAME_SIZE_MAX + 2];
     char subject[MIM_NAME_SIZE_MAX + MIM_ID_SIZE_MAX + 2];
@@ -79,7 +83,8 @@ static int dump_event(void *context, const struct mim_walk_event *event) {
     }
     mim_json_object_end(&j);
     mim_buffer_append(&journaling->out, "\n", 1);
-    return fwrite(journaling->out.data, 1, journaling->out.size, stdout) == journaling->out.size ? 0 : 2;
+    journaling->from = event->position + 1; /* another look goes on from here */
+    return fwrite(journaling->out.data, 1, journaling->out.size, stdout) == journaling->out.size ? 0 : DUMP_FAILED;
 }
 
 static int verify_ending(const struct mim_walk *walk, struct mim_error *reterr) {
@@ -173,6 +178,25 @@ static void stat_print(const struct mim_walk *walk) {
     }
 }
 
+/** Walks, and again where a live server wrote meanwhile. The walk is the caller's to deinit. */
+static int journal_walk(struct journaling *journaling, struct mim_storage storage, struct mim_walk *walk,
+                        const struct mim_walk_options *options, mim_walk_fn *each, struct mim_error *reterr) {
+    struct mim_live live = {0};
+    struct mim_error error = {0};
+    int rc;
+    do {
+        mim_walk_deinit(walk);
+        rc = mim_walk_run(walk, storage, options, each, journaling, &error);
+        rc = rc != 0 ? rc : verify_ending(walk, &error);
+    } while (mim_live_look_again(&live, rc, &error));
+    if (rc < 0) {
+        *reterr = error;
+    }
+    return rc == DUMP_END      ? 0
+           : rc == DUMP_FAILED ? mim_error_set(reterr, MIM_E_IO, "writing to standard output failed")
+                               : rc;
+}
+
 static int journal_run(struct journaling *journaling, const char *verb, struct mim_error *reterr) {
     bool dump = strcmp(verb, "dump") == 0;
     bool verify = strcmp(verb, "verify") == 0;
@@ -189,10 +213,8 @@ static int journal_run(struct journaling *journaling, const char *verb, struct m
     struct mim_walk_options options = {
         .check_streams = verify, .progress = dump ? NULL : mim_progress_callback, .progress_context = &progress};
     static struct mim_walk walk;
-    rc = mim_walk_run(&walk, storage, &options, dump ? dump_event : NULL, journaling, reterr);
+    rc = journal_walk(journaling, storage, &walk, &options, dump ? dump_event : NULL, reterr);
     mim_progress_end(&progress);
-    rc = rc == 1 ? 0 : rc == 2 ? mim_error_set(reterr, MIM_E_IO, "writing to standard output failed") : rc;
-    rc = rc != 0 ? rc : verify_ending(&walk, reterr);
     if (rc == 0 && verify) {
         verify_print(journaling, &walk);
     } else if (rc == 0 && !dump && journaling->json) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // memimage load: NDJSON commands to a server, pipelined both ways: the next lines are parsed while replies are on their
-// way. hiredis reads the replies.
+// way. hiredis makes the connection and reads the replies.
 #include <errno.h>
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
@@ -15,6 +15,7 @@
 #include "cli/load_line.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/replies.h"
 
 #define MIM_LOAD_READ_SIZE (256u << 10)
 #define MIM_LOAD_SEND_SIZE (64u << 10) /* bytes gathered before a send */
@@ -23,7 +24,7 @@
 struct loading {
     const char *host, *unixsocket, *password;
     uint64_t port, pipeline;
-    bool json;
+    bool json, stop_on_error;
     /* input */
     int file;
     uint64_t file_size, consumed;
@@ -33,10 +34,13 @@ struct loading {
     uint64_t line;
     /* connection */
     redisContext *redis;
+    struct mim_replies *reader;
+    struct mim_load_schema *schema;
     struct mim_buffer out;
     size_t sent;
     uint64_t *lines; /* line number of each request on its way, a ring of `pipeline` */
     uint64_t requests, replies, done, failed;
+    uint64_t answered; /* line of the newest reply */
 };
 
 static void load_report(struct loading *l, uint64_t line, const char *what, const char *text) {
@@ -64,7 +68,9 @@ static int line_next(struct loading *l, struct mim_slice *ret_line, struct mim_e
         if (l->ended) {
             return 0;
         }
-        memmove(l->text, from, left);
+        if (left > 0) {
+            memmove(l->text, from, left);
+        }
         l->text_at = 0;
         l->text_size = left;
         if (l->text_capacity - left < MIM_LOAD_READ_SIZE) {
@@ -99,7 +105,7 @@ static bool blank(struct mim_slice line) {
 static int load_fill(struct loading *l, bool *ret_more, struct mim_error *reterr) {
     while (l->out.size - l->sent < MIM_LOAD_SEND_SIZE && l->requests - l->replies < l->pipeline) {
         struct mim_slice line;
-        int rc = line_next(l, &line, reterr);
+        int rc = l->stop_on_error && l->failed > 0 ? 0 : line_next(l, &line, reterr);
         if (rc <= 0) {
             *ret_more = false;
             return rc;
@@ -108,7 +114,7 @@ static int load_fill(struct loading *l, bool *ret_more, struct mim_error *reterr
             continue;
         }
         struct mim_error why = {0};
-        if (mim_load_line(line, &l->out, &why) != 0) {
+        if (mim_load_line(l->schema, line, &l->out, &why) != 0) {
             load_report(l, l->line, "", why.text);
             continue;
         }
@@ -137,23 +143,19 @@ static int load_send(struct loading *l, struct mim_error *reterr) {
     return 0;
 }
 
-static int load_take(struct loading *l, struct mim_error *reterr) {
-    void *reply = NULL;
-    while (redisReaderGetReply(l->redis->reader, &reply) == REDIS_OK) {
-        if (reply == NULL) {
-            return 0;
-        }
-        redisReply *r = reply;
-        uint64_t line = l->lines[l->replies % l->pipeline];
-        l->replies++;
-        if (r->type == REDIS_REPLY_ERROR) {
-            load_report(l, line, "", r->str);
-        } else {
-            l->done++;
-        }
-        freeReplyObject(reply);
+/** One reply, in the order of the requests. */
+static void load_reply(void *context, const char *error) {
+    struct loading *l = context;
+    if (l->replies == l->requests) {
+        return; /* not asked for */
     }
-    return mim_error_set(reterr, MIM_E_NETWORK, "the server's replies are malformed: %s", l->redis->reader->errstr);
+    l->answered = l->lines[l->replies % l->pipeline];
+    if (error != NULL) {
+        load_report(l, l->answered, "", error);
+    } else {
+        l->done++;
+    }
+    l->replies++;
 }
 
 static int load_receive(struct loading *l, struct mim_error *reterr) {
@@ -166,8 +168,7 @@ static int load_receive(struct loading *l, struct mim_error *reterr) {
         return errno == EAGAIN || errno == EINTR ? 0
                                                  : mim_error_os(reterr, MIM_E_NETWORK, errno, "the connection broke");
     }
-    (void)redisReaderFeed(l->redis->reader, buffer, (size_t)n);
-    return load_take(l, reterr);
+    return mim_replies_feed(l->reader, buffer, (size_t)n, reterr);
 }
 
 static int load_run(struct loading *l, struct mim_progress *progress, struct mim_error *reterr) {
@@ -202,12 +203,20 @@ static int load_connect(struct loading *l, struct mim_error *reterr) {
                              l->unixsocket != NULL ? l->unixsocket : l->host, (unsigned long long)l->port,
                              l->redis == NULL ? "out of memory" : l->redis->errstr);
     }
-    redisReply *reply =
-        l->password != NULL ? redisCommand(l->redis, "AUTH %s", l->password) : redisCommand(l->redis, "PING");
-    bool good = reply != NULL && reply->type != REDIS_REPLY_ERROR;
-    int rc = good ? 0
-                  : mim_error_set(reterr, MIM_E_NETWORK, "the server answered: %s",
-                                  reply != NULL ? reply->str : l->redis->errstr);
+    redisReply *reply = l->password != NULL ? redisCommand(l->redis, "AUTH %s", l->password) : NULL;
+    if (l->password == NULL || (reply != NULL && reply->type != REDIS_REPLY_ERROR)) {
+        freeReplyObject(reply);
+        reply = redisCommand(l->redis, "SCHEMA");
+    }
+    if (reply == NULL || reply->type != REDIS_REPLY_STRING) {
+        (void)mim_error_set(reterr, MIM_E_NETWORK, "the server answered: %s",
+                            reply != NULL && reply->type == REDIS_REPLY_ERROR ? reply->str
+                            : l->redis->err != 0                              ? l->redis->errstr
+                                                                              : "no schema");
+        freeReplyObject(reply);
+        return MIM_E_NETWORK;
+    }
+    int rc = mim_load_schema_new(mim_slice_of(reply->str, reply->len), &l->schema, reterr);
     freeReplyObject(reply);
     return rc;
 }
@@ -220,7 +229,8 @@ static int load_open(struct loading *l, const char *path, struct mim_error *rete
     }
     l->file_size = S_ISREG(status.st_mode) ? (uint64_t)status.st_size : 0;
     l->lines = calloc(l->pipeline, sizeof(*l->lines));
-    return l->lines == NULL ? mim_error_set(reterr, MIM_E_MEMORY, "out of memory") : 0;
+    l->reader = mim_replies_new(load_reply, l);
+    return l->lines == NULL || l->reader == NULL ? mim_error_set(reterr, MIM_E_MEMORY, "out of memory") : 0;
 }
 
 static void load_summary(const struct loading *l, double seconds) {
@@ -247,12 +257,11 @@ static int load_all(struct loading *l, const char *path, struct mim_error *reter
     mim_progress_end(&progress);
     load_summary(l, mim_progress_seconds(&progress));
     if (rc != 0) {
-        uint64_t line = l->replies == 0 ? 0 : l->lines[(l->replies - 1) % l->pipeline];
         rc = mim_error_prefix(
             reterr,
             "answered up to line %llu; what follows may or may not have happened: load the file again, "
             "which is safe for lines with an \"id\"",
-            (unsigned long long)line);
+            (unsigned long long)l->answered);
     }
     return rc;
 }
@@ -266,6 +275,8 @@ int mim_cli_load(int argc, char **argv) {
         {"password", MIM_OPTION_TEXT, &l.password, "PASSWORD", "AUTH first", 0, 0},
         {"pipeline", MIM_OPTION_UNSIGNED, &l.pipeline, "N", "commands on their way at once (default 4096)", 1,
          1u << 20},
+        {"stop-on-error", MIM_OPTION_FLAG, &l.stop_on_error, NULL,
+         "send nothing more once a line failed (what is on its way still happens)", 0, 0},
         {"json", MIM_OPTION_FLAG, &l.json, NULL, "print the summary as JSON", 0, 0},
     };
     const struct mim_options options = {
@@ -293,6 +304,8 @@ int mim_cli_load(int argc, char **argv) {
     if (l.redis != NULL) {
         redisFree(l.redis);
     }
+    (void)mim_replies_free(l.reader);
+    (void)mim_load_schema_free(l.schema);
     mim_buffer_deinit(&l.out);
     free(l.text);
     free(l.lines);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// NDJSON to RESP: jansson parses, scalars become field/value pairs; anything nested goes as JSON.
+// NDJSON to RESP by jansson: for the lines that the fast path leaves, and for all errors. Data goes as JSON.
 #include "cli/load_line.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-
-#define MIM_LOAD_ARGUMENTS_MAX 160u
+#include <stdlib.h>
 
 /** The request as it grows: arguments behind each other, counted for the array's head. */
 struct request {
@@ -25,40 +24,14 @@ static void put_argument(struct request *request, const char *data, size_t size)
 
 static void put_text(struct request *request, const char *text) { put_argument(request, text, strlen(text)); }
 
-static bool scalar(const json_t *value) { return !json_is_object(value) && !json_is_array(value); }
-
+/** A string or an integer. */
 static void put_scalar(struct request *request, const json_t *value) {
     char text[40];
     if (json_is_string(value)) {
         put_argument(request, json_string_value(value), json_string_length(value));
-    } else if (json_is_integer(value)) {
+    } else {
         (void)snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
         put_text(request, text);
-    } else if (json_is_real(value)) {
-        (void)snprintf(text, sizeof(text), "%.17g", json_real_value(value));
-        put_text(request, text);
-    } else {
-        put_text(request, json_is_true(value) ? "true" : "false");
-    }
-}
-
-/** Fields as pairs when all are scalars (null ones are left out), else as one JSON object. */
-static void put_data(struct request *request, json_t *data) {
-    const char *key;
-    json_t *value;
-    bool flat = json_object_size(data) <= 64;
-    json_object_foreach(data, key, value) { flat = flat && scalar(value) && key[0] != '@' && key[0] != '{'; }
-    if (!flat) {
-        char *text = json_dumps(data, JSON_COMPACT);
-        put_text(request, text == NULL ? "{}" : text);
-        free(text);
-        return;
-    }
-    json_object_foreach(data, key, value) {
-        if (!json_is_null(value)) {
-            put_text(request, key);
-            put_scalar(request, value);
-        }
     }
 }
 
@@ -110,12 +83,21 @@ static int put_request(struct request *request, json_t *root, struct mim_error *
     put_scalar(request, aggregate);
     put_scalar(request, command);
     if (data != NULL) {
-        put_data(request, data);
+        char *text = json_dumps(data, JSON_COMPACT);
+        if (text == NULL) {
+            return mim_error_set(reterr, MIM_E_MEMORY, "out of memory");
+        }
+        put_text(request, text);
+        free(text);
     }
     return put_options(request, root, reterr);
 }
 
-int mim_load_line(struct mim_slice line, struct mim_buffer *out, struct mim_error *reterr) {
+int mim_load_line(struct mim_load_schema *schema, struct mim_slice line, struct mim_buffer *out,
+                  struct mim_error *reterr) {
+    if (mim_load_fast(schema, line, out)) {
+        return 0;
+    }
     static struct mim_buffer body;
     json_error_t why;
     body.size = 0;

@@ -185,6 +185,13 @@ int mim_options_want(char **argv, int positional, const char *dir, struct mim_er
     return dir != NULL ? 0 : mim_error_set(reterr, MIM_E_USAGE, "--dir DIR is missing (see --help)");
 }
 
+/** The text of a configuration file, which options borrow: kept, and reachable, for the life of the process. */
+struct kept_text {
+    struct kept_text *next;
+    char text[];
+};
+static struct kept_text *kept_texts;
+
 static char *file_read(const char *path, struct mim_error *reterr) {
     FILE *file = fopen(path, "re");
     if (file == NULL) {
@@ -193,7 +200,8 @@ static char *file_read(const char *path, struct mim_error *reterr) {
     }
     size_t size = 0;
     size_t capacity = 1u << 20;
-    char *text = malloc(capacity + 1);
+    struct kept_text *kept = malloc(sizeof(*kept) + capacity + 1);
+    char *text = kept == NULL ? NULL : kept->text;
     if (text != NULL) {
         size = fread(text, 1, capacity, file);
         text[size] = '\0';
@@ -206,6 +214,8 @@ static char *file_read(const char *path, struct mim_error *reterr) {
                             "configuration file %s cannot be read, or is no text of less than 1 MiB", path);
         return NULL;
     }
+    kept->next = kept_texts;
+    kept_texts = kept;
     return text;
 }
 
@@ -241,7 +251,7 @@ static bool line_split(char *line, char **ret_name, char **ret_value) {
 }
 
 int mim_options_file(const struct mim_options *options, const char *path, struct mim_error *reterr) {
-    char *text = file_read(path, reterr); /* kept: options borrow it */
+    char *text = file_read(path, reterr);
     if (text == NULL) {
         return MIM_E_USAGE;
     }

@@ -342,7 +342,7 @@ static int stop_short(struct mim_reader *reader, uint64_t available, struct mim_
     return stop(reader, MIM_STOP_END, reterr, "the file ends within a frame header");
 }
 
-int mim_reader_next(struct mim_reader *reader, struct mim_frame *ret_frame, struct mim_error *reterr) {
+static int next_frame(struct mim_reader *reader, struct mim_frame *ret_frame, struct mim_error *reterr) {
     if (reader->segments->count == 0) {
         reader->stop = MIM_STOP_END;
         return mim_error_set(reterr, MIM_E_NOT_FOUND, "no more frames");
@@ -390,6 +390,16 @@ int mim_reader_next(struct mim_reader *reader, struct mim_frame *ret_frame, stru
     *ret_frame = (struct mim_frame){.header = header, .lsn = reader_lsn(reader), .bytes = bytes};
     advance(reader, &header);
     return 0;
+}
+
+int mim_reader_next(struct mim_reader *reader, struct mim_frame *ret_frame, struct mim_error *reterr) {
+    bool seen_before = reader->window_size > 0;
+    int code = next_frame(reader, ret_frame, reterr);
+    bool ended = code == MIM_E_NOT_FOUND || code == MIM_E_DAMAGED;
+    if (ended && seen_before && reader->stop != MIM_STOP_LIMIT) {
+        code = next_frame(reader, ret_frame, reterr); /* a live journal may have grown since these bytes were read */
+    }
+    return code;
 }
 
 /* -------------------------------------------------------------------- ending */
@@ -500,5 +510,14 @@ int mim_reader_ending(struct mim_reader *reader, struct mim_journal_ending *ret_
     tail.epoch = reader->epoch;
     tail.time_ms = reader->time_ms == INT64_MIN ? 0 : reader->time_ms;
     tail.rolled = reader->rolled;
-    return mim_recover_classify(&tail, ret_ending, reterr);
+    code = mim_recover_classify(&tail, ret_ending, reterr);
+    struct mim_frame frame;
+    struct mim_error ignored;
+    if (code == 0 && ret_ending->kind != MIM_END_CLEAN && next_frame(reader, &frame, &ignored) == 0) {
+        /* What looked bad is a good frame by now: the journal is being written, and this was its end a moment ago. */
+        ret_ending->kind = MIM_END_CLEAN;
+        ret_ending->torn_size = 0;
+        (void)snprintf(ret_ending->text, sizeof(ret_ending->text), "the journal is being written");
+    }
+    return code;
 }
