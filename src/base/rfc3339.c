@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Unix milliseconds <-> RFC 3339, pure arithmetic. Civil-day algorithm: Howard Hinnant, "chrono-Compatible Low-Level
 // Date Algorithms".
+#include "base/clock.h"
+
 #include <stdbool.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 
 static int64_t days_from_civil(int64_t year, unsigned month, unsigned day) {

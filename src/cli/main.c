@@ -21,6 +21,7 @@ static const struct subcommand subcommands[] = {
     {"restore", mim_cli_restore, "copy a directory's history up to a position or a time"},
     {"journal", mim_cli_journal, "dump, verify or measure a journal"},
     {"digest", mim_cli_digest, "rebuild the state offline and print its digest"},
+    {"history", mim_cli_history, "list the versions of one aggregate: when, who, what changed"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

@@ -50,6 +50,42 @@ static uint32_t field_size(const struct mim_field *field, bool state) {
     }
 }
 
+/** A fallback that the field's own type can hold. */
+static bool fallback_good(const struct mim_field *field) {
+    if (field->fallback == 0) {
+        return true;
+    }
+    if ((field->flags & MIM_LIST) != 0) {
+        return false;
+    }
+    switch (field->type) {
+    case MIM_I32:
+        return field->fallback >= INT32_MIN && field->fallback <= INT32_MAX;
+    case MIM_U64:
+        return field->fallback > 0;
+    case MIM_I64:
+    case MIM_TIMESTAMP:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/** Flags and fallback mean something where they stand. */
+static int check_meaning(const struct mim_check_table *table, const struct mim_field *field, struct mim_error *reterr) {
+    uint32_t allowed =
+        table->state ? MIM_LIST | MIM_HIDDEN | MIM_LETTERS | MIM_ID : MIM_OPTIONAL | MIM_LIST | MIM_LETTERS | MIM_ID;
+    if ((field->flags & ~allowed) != 0) {
+        return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has a flag that means nothing there", table->where,
+                             field->name);
+    }
+    if (!fallback_good(field)) {
+        return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has a fallback that its type cannot hold", table->where,
+                             field->name);
+    }
+    return 0;
+}
+
 static int check_field(const struct mim_check_table *table, uint32_t n, struct mim_error *reterr) {
     const struct mim_field *field = &table->fields[n];
     int rc = check_name(table->where, "field", field->name, reterr);
@@ -68,6 +104,10 @@ static int check_field(const struct mim_check_table *table, uint32_t n, struct m
     }
     if (field->min > field->max) {
         return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has min > max", table->where, field->name);
+    }
+    rc = check_meaning(table, field, reterr);
+    if (rc != 0) {
+        return rc;
     }
     bool text = field->type == MIM_STRING || field->type == MIM_BYTES;
     if (!text && (field->flags & (MIM_LETTERS | MIM_ID)) != 0) {

@@ -78,6 +78,13 @@ static int check_retired(const struct mim_aggregate_type *type, struct mim_error
                                         .size = event->size};
         int rc = mim_check_fields(&table, reterr);
         rc = rc != 0 ? rc : mim_check_missing(where, "upcast", event->upcast != NULL, reterr);
+        rc = rc != 0 ? rc : mim_check_missing(where, "its schema version (1 or more)", event->version > 0, reterr);
+        for (uint32_t k = 0; rc == 0 && k < i; k++) {
+            if (strcmp(type->retired[k].name, event->name) == 0 && type->retired[k].version == event->version) {
+                rc = mim_error_set(reterr, MIM_E_MODEL, "%s: version %u of %s stands there twice", where,
+                                   event->version, event->name);
+            }
+        }
         for (uint32_t k = 0; rc == 0 && k < type->event_count; k++) {
             if (strcmp(type->events[k].name, event->name) == 0 && type->events[k].version == event->version) {
                 rc = mim_error_set(reterr, MIM_E_MODEL, "%s: version %u of %s is both of today and retired", where,
@@ -100,11 +107,37 @@ static int check_queries(const struct mim_aggregate_type *type, struct mim_error
         if (rc == 0 && query->arguments_min > query->arguments_max) {
             rc = mim_error_set(reterr, MIM_E_MODEL, "query %s: fewer arguments at most than at least", query->name);
         }
+        for (uint32_t k = 0; rc == 0 && k < i; k++) {
+            if (strcmp(type->queries[k].name, query->name) == 0) {
+                rc = mim_error_set(reterr, MIM_E_MODEL, "%s: query %s stands there twice", type->name, query->name);
+            }
+        }
         if (rc != 0) {
             return rc;
         }
     }
     return 0;
+}
+
+/** A table that is counted is there. */
+static int check_tables(const struct mim_aggregate_type *type, struct mim_error *reterr) {
+    const char *name = type->name;
+    int rc =
+        mim_check_missing(name, "the table of commands", type->commands != NULL || type->command_count == 0, reterr);
+    rc = rc != 0
+             ? rc
+             : mim_check_missing(name, "the table of events", type->events != NULL || type->event_count == 0, reterr);
+    rc = rc != 0 ? rc
+                 : mim_check_missing(name, "the table of retired events",
+                                     type->retired != NULL || type->retired_count == 0, reterr);
+    rc = rc != 0
+             ? rc
+             : mim_check_missing(name, "the table of queries", type->queries != NULL || type->query_count == 0, reterr);
+    if (rc == 0 && ((uint64_t)type->event_count + type->retired_count > MIM_CATALOG_MAX ||
+                    type->command_count > MIM_CATALOG_MAX)) {
+        rc = mim_error_set(reterr, MIM_E_MODEL, "%s: more than %u events or commands", name, MIM_CATALOG_MAX);
+    }
+    return rc;
 }
 
 static int check_aggregate(const struct mim_model *model, uint32_t n, struct mim_error *reterr) {
@@ -127,6 +160,7 @@ static int check_aggregate(const struct mim_model *model, uint32_t n, struct mim
             rc = mim_error_set(reterr, MIM_E_MODEL, "aggregate %s stands there twice", type->name);
         }
     }
+    rc = rc != 0 ? rc : check_tables(type, reterr);
     rc = rc != 0 ? rc : check_commands(type, reterr);
     rc = rc != 0 ? rc : check_events(type, reterr);
     rc = rc != 0 ? rc : check_retired(type, reterr);
@@ -145,6 +179,10 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
     }
     struct mim_check_table table = {.where = "model", .kind = "model", .name = model->name};
     int rc = mim_check_fields(&table, reterr);
+    rc = rc != 0 ? rc : mim_check_missing("model", "the table of aggregates", model->aggregates != NULL, reterr);
+    rc = rc != 0 ? rc
+                 : mim_check_missing("model", "the table of projections",
+                                     model->projections != NULL || model->projection_count == 0, reterr);
     for (uint32_t i = 0; rc == 0 && i < model->aggregate_count; i++) {
         rc = check_aggregate(model, i, reterr);
     }
@@ -155,6 +193,13 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
         rc = mim_check_fields(&table, reterr);
         if (rc == 0 && model->projections[i].state_size == 0) {
             rc = mim_error_set(reterr, MIM_E_MODEL, "projection %s: its state has no size", table.name);
+        }
+        bool listens = model->projections[i].on != NULL || model->projections[i].on_count == 0;
+        rc = rc != 0 ? rc : mim_check_missing(table.name, "the projection's table of events", listens, reterr);
+        for (uint32_t k = 0; rc == 0 && k < i; k++) {
+            if (strcmp(model->projections[k].name, table.name) == 0) {
+                rc = mim_error_set(reterr, MIM_E_MODEL, "projection %s stands there twice", table.name);
+            }
         }
     }
     return rc;

@@ -43,6 +43,10 @@ uint32_t mim_field_find(const struct mim_field *fields, uint32_t field_count, st
 /** Says what a field expects: "must be an integer >= 1". */
 int mim_field_expected(const struct mim_field *field, struct mim_error *reterr);
 
+/** A list field from the text of a JSON array. (json_read.c) */
+MIM_CHECKED int mim_field_list_from_json(const struct mim_field *field, struct mim_slice json, void *at,
+                                         struct mim_byte_writer *scratch, struct mim_error *reterr);
+
 /** RFC 3339 string; base64 string. (json_write.c) */
 void mim_json_time(struct mim_json *j, int64_t unix_ms);
 void mim_json_bytes(struct mim_json *j, struct mim_slice bytes);

@@ -173,8 +173,13 @@ static bool parse_bool(struct mim_slice text, bool *ret_value) {
 
 static bool parse_f64(struct mim_slice text, double *ret_value) {
     char copy[64];
-    if (text.size == 0 || text.size >= sizeof(copy) || text.data[0] == ' ') {
+    if (text.size == 0 || text.size >= sizeof(copy)) {
         return false;
+    }
+    for (size_t i = 0; i < text.size; i++) { /* strtod would take white space and hexadecimal too */
+        if (text.data[i] == 0 || strchr("0123456789+-.eE", text.data[i]) == NULL) {
+            return false;
+        }
     }
     memcpy(copy, text.data, text.size);
     copy[text.size] = '\0';
@@ -216,12 +221,17 @@ static size_t item_size(const struct mim_field *field) {
                                                                  : mim_field_scalar_size(field->type);
 }
 
-/** A list field: each time it is given one more item. All items of one field are collected at its first mention. */
+/** A list field: given once with a JSON array, or each time it is given one more item, whatever is in it. All items of
+ *  one field are collected at its first mention. */
 static int list_from_arguments(const struct mim_field *field, const struct mim_argument *arguments, size_t count,
                                size_t first, void *at, struct mim_byte_writer *scratch, struct mim_error *reterr) {
     size_t items = 0;
     for (size_t i = first; i < count; i++) {
         items += mim_slice_equal(arguments[i].name, arguments[first].name) ? 1 : 0;
+    }
+    struct mim_slice value = arguments[first].value;
+    if (items == 1 && value.size > 0 && value.data[0] == '[') {
+        return mim_field_list_from_json(field, value, at, scratch, reterr);
     }
     uint8_t *to = mim_scratch_take(scratch, items * item_size(field));
     if (to == NULL) {

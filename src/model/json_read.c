@@ -95,6 +95,18 @@ static int list_from_json(const struct mim_field *field, const json_t *json, voi
     return 0;
 }
 
+int mim_field_list_from_json(const struct mim_field *field, struct mim_slice json, void *at,
+                             struct mim_byte_writer *scratch, struct mim_error *reterr) {
+    json_error_t why;
+    json_t *root = json_loadb((const char *)json.data, json.size, 0, &why);
+    if (root == NULL) {
+        return mim_field_expected(field, reterr);
+    }
+    int rc = list_from_json(field, root, at, scratch, reterr);
+    json_decref(root);
+    return rc;
+}
+
 static int field_from_json(const struct mim_field *field, const json_t *json, void *command,
                            struct mim_byte_writer *scratch, struct mim_error *reterr) {
     void *at = mim_field_at(field, command);

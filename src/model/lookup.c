@@ -3,7 +3,8 @@
 #include "model/compiled.h"
 
 static bool named(const char *name, struct mim_slice sought) {
-    return strncmp(name, (const char *)sought.data, sought.size) == 0 && name[sought.size] == '\0';
+    /* the name sought is a client's and may hold a NUL: never compare or index beyond the end of ours */
+    return strlen(name) == sought.size && memcmp(name, sought.data, sought.size) == 0;
 }
 
 int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name) {

@@ -164,10 +164,18 @@ static bool get_list(struct mim_byte_reader *reader, const struct mim_field *fie
     *ret_list = (struct mim_list){.items = items, .count = count};
     if (!strings) {
         const uint8_t *data = mim_read_bytes(reader, count * item);
-        if (data != NULL && count > 0) {
+        if (data == NULL) {
+            return false;
+        }
+        for (uint32_t i = 0; field->type == MIM_BOOL && i < count; i++) {
+            if (data[i] > 1) {
+                return false; /* no bool has such a value */
+            }
+        }
+        if (count > 0) {
             memcpy(items, data, count * item);
         }
-        return data != NULL;
+        return true;
     }
     struct mim_string *string = items;
     for (uint32_t i = 0; i < count; i++) {

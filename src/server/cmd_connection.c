@@ -36,6 +36,7 @@ enum mim_verdict_of_call mim_cmd_quit(struct mim_call *call) {
 
 enum mim_verdict_of_call mim_cmd_reset(struct mim_call *call) {
     struct mim_session *session = call->session;
+    mim_follow_end(session);
     session->reply.protocol = 2;
     session->silent = false;
     session->skip_next = false;

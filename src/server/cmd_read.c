@@ -51,11 +51,7 @@ enum mim_verdict_of_call mim_cmd_get(struct mim_call *call) {
 
 enum mim_verdict_of_call mim_cmd_state(struct mim_call *call) {
     if (call->count > 2) {
-        bool past = mim_word_is(call->arguments[2], "AT");
-        mim_reply_errorf(call->reply, "ERR",
-                         past ? "STATE ... AT is not supported by this version: it shows the present state only"
-                              : "syntax error: STATE type/id");
-        return MIM_CALL_DONE;
+        return mim_cmd_state_at(call);
     }
     mim_version_t version;
     if (state_fetch(call, &version)) {

@@ -50,6 +50,8 @@
 
 struct mim_server;
 struct mim_session;
+struct mim_past;         /* past.h */
+struct mim_past_session; /* past.h */
 
 /* ----------------------------------------------------------------- transport */
 
@@ -121,6 +123,7 @@ struct mim_session {
     char library[MIM_CLIENT_NAME_MAX];
     char library_version[MIM_CLIENT_NAME_MAX];
     char address[72];
+    struct mim_past_session *past; /* owned; NULL: reads no history */
     struct event read_event;
     struct event write_event;
     TAILQ_ENTRY(mim_session) all_link;
@@ -227,6 +230,7 @@ struct mim_server {
     struct mim_string strings[MIM_ARGUMENTS_MAX];
     struct mim_buffer scratch; /* JSON before it becomes a bulk string; INFO */
     struct mim_outcome outcome;
+    struct mim_past *past; /* NULL until somebody reads history */
     struct mim_server_counters counters;
     struct mim_command_stats stats[MIM_COMMANDS_MAX];
     struct {
@@ -290,6 +294,15 @@ void mim_info_write(struct mim_server *server, const struct mim_slice *sections,
 /** "id=1 addr=... name=..." and a newline, for CLIENT LIST. */
 void mim_info_client(const struct mim_session *session, struct mim_buffer *out);
 __attribute__((format(printf, 2, 3))) void mim_info_line(struct mim_buffer *out, const char *format, ...);
+
+/* past.c, follow.c: history is read in slices at the end of turns */
+void mim_past_turn(struct mim_server *server, bool gate_moved);
+void mim_past_tick(struct mim_server *server);
+bool mim_past_busy(const struct mim_server *server);
+void mim_past_close(struct mim_server *server);
+void mim_past_forget(struct mim_session *session);
+void mim_past_sent(struct mim_session *session); /* its client took bytes */
+void mim_follow_end(struct mim_session *session);
 
 static inline struct mim_session *mim_session_of(void *context) {
     struct mim_session *session = context;

@@ -27,22 +27,25 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t timeout_
     (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, timeout_ns == UINT64_MAX ? NULL : &timeout, NULL, 0);
 }
 
+/* A word is changed by exchanges only. They have one order: either the waker's comes later and sees the sleeper's 1, or
+ * the sleeper's comes later and, acquiring, sees all that the waker had stored before. */
+
 /** Wakes the sleeper behind a word, if it sleeps. */
 static void sleeper_wake(_Atomic uint32_t *word) {
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the fence between storing the word and looking again */
-    if (atomic_load_explicit(word, memory_order_relaxed) != 0 &&
-        atomic_exchange_explicit(word, 0, memory_order_acq_rel) != 0) {
+    if (atomic_exchange_explicit(word, 0, memory_order_acq_rel) != 0) {
         (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     }
 }
+
+static void sleeper_announce(_Atomic uint32_t *word) { (void)atomic_exchange_explicit(word, 1, memory_order_acq_rel); }
+
+static void sleeper_up(_Atomic uint32_t *word) { (void)atomic_exchange_explicit(word, 0, memory_order_acq_rel); }
 
 void mim_runners_wake_journal(struct mim_runners *runners) { sleeper_wake(&runners->journal_asleep); }
 
 static void loop_notify(struct mim_runners *runners) {
     (void)atomic_fetch_add_explicit(&runners->progress, 1, memory_order_release);
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with mim_runners_sleep */
-    if (atomic_load_explicit(&runners->loop_asleep, memory_order_relaxed) != 0 &&
-        atomic_exchange_explicit(&runners->loop_asleep, 0, memory_order_acq_rel) != 0) {
+    if (atomic_exchange_explicit(&runners->loop_asleep, 0, memory_order_acq_rel) != 0) {
         uint64_t one = 1;
         ssize_t written = write(runners->wake_fd, &one, sizeof(one));
         (void)written; /* the counter can only be full when a wake-up is pending */
@@ -50,18 +53,15 @@ static void loop_notify(struct mim_runners *runners) {
 }
 
 bool mim_runners_sleep(struct mim_runners *runners, uint32_t seen) {
-    atomic_store_explicit(&runners->loop_asleep, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    sleeper_announce(&runners->loop_asleep);
     if (atomic_load_explicit(&runners->progress, memory_order_acquire) == seen) {
         return true;
     }
-    atomic_store_explicit(&runners->loop_asleep, 0, memory_order_relaxed);
+    sleeper_up(&runners->loop_asleep);
     return false;
 }
 
-void mim_runners_awake(struct mim_runners *runners) {
-    atomic_store_explicit(&runners->loop_asleep, 0, memory_order_relaxed);
-}
+void mim_runners_awake(struct mim_runners *runners) { sleeper_up(&runners->loop_asleep); }
 
 static void runner_failed(struct mim_runners *runners, int code, const struct mim_error *error) {
     int none = 0;
@@ -93,12 +93,11 @@ static void journal_rest(struct mim_runners *runners) {
     if (due <= now) {
         return;
     }
-    atomic_store_explicit(&runners->journal_asleep, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    sleeper_announce(&runners->journal_asleep);
     if (ring_is_empty(runners->ring) && !atomic_load_explicit(&runners->stopping, memory_order_relaxed)) {
         futex_wait(&runners->journal_asleep, 1, due == UINT64_MAX ? UINT64_MAX : due - now);
     }
-    atomic_store_explicit(&runners->journal_asleep, 0, memory_order_relaxed);
+    sleeper_up(&runners->journal_asleep);
 }
 
 static void step_measure(struct mim_runners *runners, uint64_t begun_ns) {
@@ -136,13 +135,12 @@ static void *journal_run(void *context) {
 }
 
 static void preparer_rest(struct mim_runners *runners, uint64_t timeout_ns) {
-    atomic_store_explicit(&runners->preparer_asleep, 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_seq_cst);
+    sleeper_announce(&runners->preparer_asleep);
     bool needed = atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire) == MIM_SPARE_NEEDED;
     if (!needed && !atomic_load_explicit(&runners->stopping, memory_order_relaxed)) {
         futex_wait(&runners->preparer_asleep, 1, timeout_ns);
     }
-    atomic_store_explicit(&runners->preparer_asleep, 0, memory_order_relaxed);
+    sleeper_up(&runners->preparer_asleep);
 }
 
 static void *preparer_run(void *context) {

@@ -2,9 +2,9 @@
 // The two runner threads behind the engine: one drives mim_writer_step, one mim_preparer_step. They own no state of the
 // engine; what they share with it is the ring and the words below.
 //
-// Sleeping without lost wake-ups: who goes to sleep stores its word, then a full fence, then looks once more; who
-// hands something over stores that, then a full fence, then looks at the word. A thread that is awake is never
-// signalled, so a busy server makes no system call for it.
+// Sleeping without lost wake-ups: who goes to sleep exchanges its word for 1, then looks once more; who hands something
+// over stores that, then exchanges the word for 0 and wakes if it was 1. Whichever exchange is later sees the other side.
+// A thread that is awake is never signalled, so a busy server makes no system call for it.
 #ifndef MIM_SERVER_JOURNAL_THREAD_H
 #define MIM_SERVER_JOURNAL_THREAD_H
 

@@ -54,6 +54,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     (void)what;
     struct mim_server *server = context;
     (void)mim_server_now(server);
+    mim_past_tick(server);
     mim_listeners_tick(server);
     mim_connections_tick(server);
     mim_connections_retry(server);
@@ -196,6 +197,9 @@ static void turn_end(struct mim_server *server) {
             mim_snapshotter_gate(server, gate);
         }
     }
+    if (server->phase == MIM_PHASE_SERVING) {
+        mim_past_turn(server, gate_moved);
+    }
     if (gate_moved || !TAILQ_EMPTY(&server->fresh)) {
         (void)mim_server_now(server);
         mim_connections_settle(server, gate_moved);
@@ -209,7 +213,7 @@ static void turn_end(struct mim_server *server) {
 
 /** True when the next turn may wait for sockets. */
 static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
-    if (!TAILQ_EMPTY(&server->fresh) || server->appender.open) {
+    if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server)) {
         return false;
     }
     if (server->options.busy_poll_us != 0) {

@@ -62,10 +62,7 @@ static int storage_open(struct mim_server *server, struct mim_error *reterr) {
         return rc == MIM_E_IO || rc == MIM_E_NOT_FOUND ? mim_error_set(reterr, MIM_E_USAGE, "%s", reterr->text) : rc;
     }
     server->storage_ready = true;
-    rc = mim_storage_lock(server->storage, LOCK_NAME, &server->lock, reterr);
-    return rc == MIM_E_LOCKED
-               ? mim_error_set(reterr, rc, "the directory %s is in use by another server", server->options.dir)
-               : rc;
+    return mim_storage_lock(server->storage, LOCK_NAME, &server->lock, reterr);
 }
 
 /** Called by the replay now and then: clients are told LOADING meanwhile. */
@@ -214,6 +211,7 @@ static void journal_close(struct mim_server *server) {
 
 static void server_close(struct mim_server *server) {
     mim_connections_close_all(server);
+    mim_past_close(server);
     mim_listeners_close(server);
     mim_snapshotter_close(server);
     journal_close(server);

@@ -64,6 +64,7 @@ static void input_release(struct mim_session *session) {
 struct mim_session *mim_session_free(struct mim_session *session) {
     if (session != NULL) {
         MIM_ASSERT(session->magic == MIM_SESSION_MAGIC);
+        mim_past_forget(session);
         input_release(session);
         mim_resp_deinit(&session->parser);
         mim_holdback_deinit(&session->holdback);
@@ -350,6 +351,9 @@ void mim_session_sent(struct mim_session *session, size_t size) {
         out->size -= session->sent;
         session->output_base += session->sent;
         session->sent = 0;
+    }
+    if (MIM_UNLIKELY(session->past != NULL)) {
+        mim_past_sent(session);
     }
 }
 

@@ -25,6 +25,7 @@ static int file_fd(mim_file_t file) { return (int)(file - 1); }
 
 int mim_storage_posix_fd(mim_file_t file) { return file > 0 && file <= INT32_MAX ? file_fd(file) : -1; }
 
+/** Codes of calls that take a path. */
 static int code_of(int os_errno) {
     switch (os_errno) {
     case ENOSPC:
@@ -40,6 +41,35 @@ static int code_of(int os_errno) {
     default:
         return MIM_E_IO;
     }
+}
+
+/** Codes of calls on an open file: full, or broken. */
+static int write_code_of(int os_errno) { return code_of(os_errno) == MIM_E_NO_SPACE ? MIM_E_NO_SPACE : MIM_E_IO; }
+
+/** The path behind a descriptor, for messages: asked of the kernel on failure only, so that no handle keeps a name. */
+#define MIM_FD_NAME_SIZE 256u
+static const char *fd_name(int fd, char ret_name[MIM_FD_NAME_SIZE]) {
+    char link[32];
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, ret_name, MIM_FD_NAME_SIZE - 1);
+    if (size <= 0) {
+        return "file";
+    }
+    ret_name[size] = '\0';
+    return ret_name;
+}
+
+/** A failed call on an open file: "what path: reason". */
+static int fd_failed(struct mim_error *reterr, int code, int os_errno, const char *what, int fd) {
+    char name[MIM_FD_NAME_SIZE];
+    return mim_error_os(reterr, code, os_errno, "%s %s", what, fd_name(fd, name));
+}
+
+/** The same for a transfer. */
+static int fd_failed_at(struct mim_error *reterr, int code, int os_errno, const char *what, int fd, uint64_t offset) {
+    char name[MIM_FD_NAME_SIZE];
+    return mim_error_os(reterr, code, os_errno, "%s %s at offset %llu", what, fd_name(fd, name),
+                        (unsigned long long)offset);
 }
 
 static int posix_open(void *self, const char *path, unsigned flags, mim_file_t *ret_file, struct mim_error *reterr) {
@@ -71,7 +101,7 @@ static int posix_pread(void *self, mim_file_t file, void *buffer, size_t size, u
             continue;
         }
         if (n < 0) {
-            return mim_error_os(reterr, MIM_E_IO, errno, "read at offset %llu", (unsigned long long)(offset + done));
+            return fd_failed_at(reterr, MIM_E_IO, errno, "read", file_fd(file), offset + done);
         }
         if (n == 0) {
             break;
@@ -91,9 +121,9 @@ static int posix_pwrite(void *self, mim_file_t file, const void *data, size_t si
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        if (n < 0) {
-            return mim_error_os(reterr, code_of(errno), errno, "write at offset %llu",
-                                (unsigned long long)(offset + done));
+        if (n <= 0) { /* a write of nothing without an error would loop for ever */
+            int failed = n < 0 ? errno : EIO;
+            return fd_failed_at(reterr, write_code_of(failed), failed, "write", file_fd(file), offset + done);
         }
         done += (size_t)n;
     }
@@ -103,7 +133,7 @@ static int posix_pwrite(void *self, mim_file_t file, const void *data, size_t si
 static int posix_sync(void *self, mim_file_t file, struct mim_error *reterr) {
     (void)self;
     if (fdatasync(file_fd(file)) != 0) { /* not retried, not even on EINTR: a failed sync is final */
-        return mim_error_os(reterr, code_of(errno) == MIM_E_NO_SPACE ? MIM_E_NO_SPACE : MIM_E_IO, errno, "fdatasync");
+        return fd_failed(reterr, write_code_of(errno), errno, "sync", file_fd(file));
     }
     return 0;
 }
@@ -112,7 +142,7 @@ static int posix_size(void *self, mim_file_t file, uint64_t *ret_size, struct mi
     (void)self;
     struct stat status;
     if (fstat(file_fd(file), &status) != 0) {
-        return mim_error_os(reterr, MIM_E_IO, errno, "stat");
+        return fd_failed(reterr, MIM_E_IO, errno, "stat", file_fd(file));
     }
     *ret_size = (uint64_t)status.st_size;
     return 0;
@@ -120,8 +150,12 @@ static int posix_size(void *self, mim_file_t file, uint64_t *ret_size, struct mi
 
 static int posix_truncate(void *self, mim_file_t file, uint64_t size, struct mim_error *reterr) {
     (void)self;
-    if (ftruncate(file_fd(file), (off_t)size) != 0) {
-        return mim_error_os(reterr, code_of(errno), errno, "truncate to %llu bytes", (unsigned long long)size);
+    int rc;
+    do {
+        rc = ftruncate(file_fd(file), (off_t)size);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
+        return fd_failed_at(reterr, write_code_of(errno), errno, "truncate", file_fd(file), size);
     }
     return 0;
 }
@@ -129,8 +163,12 @@ static int posix_truncate(void *self, mim_file_t file, uint64_t size, struct mim
 static int posix_preallocate(void *self, mim_file_t file, uint64_t size, struct mim_error *reterr) {
     /* fallocate says at once whether the room is there; the zeros make the extents written, which spares later
      * syncs a metadata update (a third of their time). Some file systems have no fallocate: the zeros do. */
-    if (fallocate(file_fd(file), 0, 0, (off_t)size) != 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
-        return mim_error_os(reterr, code_of(errno), errno, "allocate %llu bytes", (unsigned long long)size);
+    int failed = 0;
+    do {
+        failed = size > 0 && fallocate(file_fd(file), 0, 0, (off_t)size) != 0 ? errno : 0;
+    } while (failed == EINTR);
+    if (failed != 0 && failed != EOPNOTSUPP && failed != ENOSYS) {
+        return fd_failed_at(reterr, write_code_of(failed), failed, "allocate", file_fd(file), size);
     }
     uint8_t *zeros = calloc(1, MIM_ZERO_RUN_SIZE);
     if (zeros == NULL) {
@@ -222,7 +260,8 @@ static int posix_list(void *self, const char *path, mim_list_fn *each, void *con
     return rc;
 }
 
-/** A record lock beside the flock, only so that others can ask who holds it: the file itself stays as it is. */
+/** A record lock beside the flock, only so that others can ask who holds it: the file itself stays as it is. It is no
+ *  guard: a process that closes any descriptor of the file loses it, the flock stays. */
 static void lock_sign(int fd) {
     struct flock signature = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     (void)fcntl(fd, F_SETLK, &signature);
@@ -246,6 +285,9 @@ static int posix_lock(void *self, const char *path, mim_file_t *ret_file, struct
         (void)close(fd);
         if (failed != EWOULDBLOCK) {
             return mim_error_os(reterr, MIM_E_IO, failed, "lock %s/%s", storage->path, path);
+        }
+        if (holder == 0) { /* this process itself, or a holder that has not signed (yet) */
+            return mim_error_set(reterr, MIM_E_LOCKED, "the directory %s is in use (%s)", storage->path, path);
         }
         return mim_error_set(
             reterr, MIM_E_LOCKED,

@@ -11,16 +11,20 @@ static struct sim_inode *sim_handle(struct mim_storage_sim *sim, mim_file_t file
     return file > 0 && (size_t)file <= sim->handle_count ? sim->handles[file - 1] : NULL;
 }
 
+/** A handle that never was: numbers are not used again, so that a closed one is always noticed. */
 static mim_file_t sim_handle_new(struct mim_storage_sim *sim, struct sim_inode *inode) {
-    sim->handles = realloc(sim->handles, (sim->handle_count + 1) * sizeof(*sim->handles));
-    MIM_ASSERT(sim->handles != NULL);
+    if (sim->handle_count == sim->handle_capacity) {
+        sim->handle_capacity = sim->handle_capacity == 0 ? 16 : sim->handle_capacity * 2;
+        sim->handles = realloc(sim->handles, sim->handle_capacity * sizeof(struct sim_inode *));
+        MIM_ASSERT(sim->handles != NULL);
+    }
     sim->handles[sim->handle_count++] = inode;
     inode->links++;
     return (mim_file_t)sim->handle_count;
 }
 
 static int sim_stale(struct mim_error *reterr) {
-    return mim_error_set(reterr, MIM_E_IO, "the file handle is from before a crash");
+    return mim_error_set(reterr, MIM_E_IO, "the file handle is closed, or from before a crash");
 }
 
 static void sim_op_push(struct mim_storage_sim *sim, const struct sim_op *op) {
@@ -36,24 +40,30 @@ static void sim_op_push(struct mim_storage_sim *sim, const struct sim_op *op) {
 static void sim_link(struct mim_storage_sim *sim, const char *path, struct sim_inode *inode) {
     mim_sim_put(&sim->now, path, inode);
     struct sim_op op = {.kind = SIM_OP_LINK, .inode = inode};
-    (void)snprintf(op.path, sizeof(op.path), "%s", path);
+    mim_sim_path_copy(op.path, path);
     sim_op_push(sim, &op);
 }
 
-/** The directory part of a path; "." at the root. */
-static void sim_parent(const char *path, char ret_parent[MIM_SIM_PATH_MAX]) {
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL) {
-        (void)snprintf(ret_parent, MIM_SIM_PATH_MAX, ".");
-    } else {
-        (void)snprintf(ret_parent, MIM_SIM_PATH_MAX, "%.*s", (int)(slash - path), path);
+/** Marks every sector that holds a byte of [from, to) as pending. */
+static void sim_mark(struct sim_inode *inode, uint64_t from, uint64_t to) {
+    if (from < to) {
+        uint64_t first = from / MIM_SIM_SECTOR;
+        uint64_t last = (to - 1) / MIM_SIM_SECTOR;
+        mim_sim_grow(&inode->dirty, &inode->dirty_capacity, last + 1);
+        memset(inode->dirty + first, 1, last - first + 1);
     }
 }
 
-static bool sim_parent_exists(const struct mim_storage_sim *sim, const char *path) {
-    char parent[MIM_SIM_PATH_MAX];
-    sim_parent(path, parent);
-    return strcmp(parent, ".") == 0 || mim_sim_find(&sim->now, parent) != NULL;
+/** Sets the size, pending. What is cut off is zeros when the file grows over it again. */
+static void sim_resize(struct sim_inode *inode, uint64_t size) {
+    mim_sim_grow(&inode->now, &inode->now_capacity, size);
+    if (size < inode->now_size) {
+        memset(inode->now + size, 0, inode->now_size - size);
+        sim_mark(inode, size, inode->now_size);
+        inode->allocated = inode->allocated > size ? size : inode->allocated;
+    }
+    inode->now_size = size;
+    inode->size_pending = true;
 }
 
 static int sim_open(void *self, const char *path, unsigned flags, mim_file_t *ret_file, struct mim_error *reterr) {
@@ -63,21 +73,20 @@ static int sim_open(void *self, const char *path, unsigned flags, mim_file_t *re
         return mim_sim_fail(sim, fault, "open", path, reterr);
     }
     struct sim_entry *entry = mim_sim_find(&sim->now, path);
-    if (entry == NULL && ((flags & MIM_OPEN_CREATE) == 0 || !sim_parent_exists(sim, path))) {
+    if (entry == NULL && ((flags & MIM_OPEN_CREATE) == 0 || !mim_sim_has_parent(&sim->now, path))) {
         return mim_error_set(reterr, MIM_E_NOT_FOUND, "open %s: no such file", path);
     }
     if (entry != NULL && (flags & MIM_OPEN_CREATE) != 0 && (flags & MIM_OPEN_EXCLUSIVE) != 0) {
         return mim_error_set(reterr, MIM_E_EXISTS, "open %s: file exists", path);
     }
+    if (entry != NULL && entry->inode->directory) {
+        return mim_error_set(reterr, MIM_E_IO, "open %s: is a directory", path);
+    }
     struct sim_inode *inode = entry != NULL ? entry->inode : mim_sim_inode_new();
     if (entry == NULL) {
         sim_link(sim, path, inode);
     } else if ((flags & MIM_OPEN_TRUNCATE) != 0 && inode->now_size > 0) {
-        memset(inode->now, 0, inode->now_size);
-        memset(inode->dirty, 1, inode->now_size / MIM_SIM_SECTOR + (inode->now_size % MIM_SIM_SECTOR != 0));
-        inode->now_size = 0;
-        inode->allocated = 0;
-        inode->size_pending = true;
+        sim_resize(inode, 0);
     }
     *ret_file = sim_handle_new(sim, inode);
     return 0;
@@ -115,16 +124,15 @@ static int sim_pread(void *self, mim_file_t file, void *buffer, size_t size, uin
     return 0;
 }
 
-/** Puts bytes in, pending. */
+/** Puts bytes in, pending. `end` is checked by the caller: room is there. */
 static void sim_write(struct sim_inode *inode, const uint8_t *data, uint64_t size, uint64_t offset) {
     uint64_t end = offset + size;
     if (size == 0) {
         return;
     }
     mim_sim_grow(&inode->now, &inode->now_capacity, end);
-    mim_sim_grow(&inode->dirty, &inode->dirty_capacity, end / MIM_SIM_SECTOR + 1);
     memcpy(inode->now + offset, data, size);
-    memset(inode->dirty + offset / MIM_SIM_SECTOR, 1, (end - 1) / MIM_SIM_SECTOR - offset / MIM_SIM_SECTOR + 1);
+    sim_mark(inode, offset, end);
     if (end > inode->now_size) {
         inode->now_size = end;
         inode->size_pending = true;
@@ -132,11 +140,11 @@ static void sim_write(struct sim_inode *inode, const uint8_t *data, uint64_t siz
     inode->allocated = end > inode->allocated ? end : inode->allocated;
 }
 
-static uint64_t sim_room(const struct mim_storage_sim *sim, const struct sim_inode *inode, uint64_t end) {
-    uint64_t more = end > inode->allocated ? end - inode->allocated : 0;
+/** The end up to which the file can grow before the disk is full. */
+static uint64_t sim_room(const struct mim_storage_sim *sim, const struct sim_inode *inode) {
     uint64_t used = mim_storage_sim_used(sim);
     uint64_t left = used < sim->capacity ? sim->capacity - used : 0;
-    return more <= left ? UINT64_MAX : left;
+    return left < UINT64_MAX - inode->allocated ? inode->allocated + left : UINT64_MAX;
 }
 
 static int sim_pwrite(void *self, mim_file_t file, const void *data, size_t size, uint64_t offset,
@@ -153,11 +161,19 @@ static int sim_pwrite(void *self, mim_file_t file, const void *data, size_t size
         }
         return mim_sim_fail(sim, fault, "write", "", reterr);
     }
-    if (sim_room(sim, inode, offset + size) != UINT64_MAX) {
+    uint64_t room = sim_room(sim, inode);
+    if (offset > room || size > room - offset) { /* as a disk does: what fits is written */
+        sim_write(inode, data, offset < room ? room - offset : 0, offset);
         return mim_error_set(reterr, MIM_E_NO_SPACE, "write: no space left on device");
     }
     sim_write(inode, data, size, offset);
     return 0;
+}
+
+static void sim_make_clean(struct sim_inode *inode) {
+    if (inode->dirty_capacity > 0) {
+        memset(inode->dirty, 0, inode->dirty_capacity);
+    }
 }
 
 /** Everything of the file is durable now. */
@@ -174,13 +190,8 @@ static void sim_make_durable(struct sim_inode *inode) {
         memset(inode->durable + inode->now_size, 0, inode->durable_size - inode->now_size);
     }
     inode->durable_size = inode->now_size;
-}
-
-static void sim_make_clean(struct sim_inode *inode) {
-    if (inode->dirty_capacity > 0) {
-        memset(inode->dirty, 0, inode->dirty_capacity);
-    }
     inode->size_pending = false;
+    sim_make_clean(inode);
 }
 
 static int sim_sync(void *self, mim_file_t file, struct mim_error *reterr) {
@@ -193,16 +204,20 @@ static int sim_sync(void *self, mim_file_t file, struct mim_error *reterr) {
     if (fault != MIM_SIM_FAULT_NONE) {
         if (!sim->crashed) {
             sim_make_clean(inode); /* the pages are marked clean all the same: the next sync will lie */
+            /* The size stays pending: it is metadata, and goes out with a later sync or crash. */
         }
         return mim_sim_fail(sim, fault, "sync", "", reterr);
     }
     sim_make_durable(inode);
-    sim_make_clean(inode);
     return 0;
 }
 
 static int sim_size(void *self, mim_file_t file, uint64_t *ret_size, struct mim_error *reterr) {
-    struct sim_inode *inode = sim_handle(self, file);
+    struct mim_storage_sim *sim = self;
+    struct sim_inode *inode = sim_handle(sim, file);
+    if (sim->crashed) {
+        return mim_sim_fail(sim, MIM_SIM_FAULT_CRASH, "size", "", reterr);
+    }
     if (inode == NULL) {
         return sim_stale(reterr);
     }
@@ -220,15 +235,7 @@ static int sim_truncate(void *self, mim_file_t file, uint64_t size, struct mim_e
     if (fault != MIM_SIM_FAULT_NONE) {
         return mim_sim_fail(sim, fault, "truncate", "", reterr);
     }
-    mim_sim_grow(&inode->now, &inode->now_capacity, size);
-    mim_sim_grow(&inode->dirty, &inode->dirty_capacity, size / MIM_SIM_SECTOR + 1);
-    if (size < inode->now_size) {
-        memset(inode->now + size, 0, inode->now_size - size);
-        inode->allocated = inode->allocated > size ? size : inode->allocated;
-        inode->dirty[size / MIM_SIM_SECTOR] = 1;
-    }
-    inode->now_size = size;
-    inode->size_pending = true;
+    sim_resize(inode, size);
     return 0;
 }
 
@@ -242,16 +249,16 @@ static int sim_preallocate(void *self, mim_file_t file, uint64_t size, struct mi
     if (fault != MIM_SIM_FAULT_NONE) {
         return mim_sim_fail(sim, fault, "preallocate", "", reterr);
     }
-    if (sim_room(sim, inode, size) != UINT64_MAX) {
+    if (size > sim_room(sim, inode)) {
         return mim_error_set(reterr, MIM_E_NO_SPACE, "preallocate %llu bytes: no space left on device",
                              (unsigned long long)size);
     }
-    uint8_t *zeros = calloc(1, size);
-    MIM_ASSERT(zeros != NULL);
-    sim_write(inode, zeros, size, 0);
-    free(zeros);
+    uint64_t old_size = inode->now_size;
+    sim_resize(inode, old_size > size ? old_size : size);
+    memset(inode->now, 0, size);
+    sim_mark(inode, 0, size);
+    inode->allocated = size > inode->allocated ? size : inode->allocated;
     sim_make_durable(inode);
-    sim_make_clean(inode);
     return 0;
 }
 
@@ -265,10 +272,20 @@ static int sim_rename(void *self, const char *from, const char *to, struct mim_e
     if (entry == NULL) {
         return mim_error_set(reterr, MIM_E_NOT_FOUND, "rename %s: no such file", from);
     }
+    const struct sim_entry *over = mim_sim_find(&sim->now, to);
+    if (!mim_sim_has_parent(&sim->now, to)) {
+        return mim_error_set(reterr, MIM_E_NOT_FOUND, "rename %s to %s: no such directory", from, to);
+    }
+    if (entry->inode->directory || (over != NULL && over->inode->directory)) {
+        return mim_error_set(reterr, MIM_E_IO, "rename %s to %s: this disk renames files only", from, to);
+    }
     struct sim_inode *inode = entry->inode;
+    if (over != NULL && over->inode == inode) {
+        return 0;
+    }
     struct sim_op op = {.kind = SIM_OP_RENAME, .inode = inode};
-    (void)snprintf(op.path, sizeof(op.path), "%s", from);
-    (void)snprintf(op.to, sizeof(op.to), "%s", to);
+    mim_sim_path_copy(op.path, from);
+    mim_sim_path_copy(op.to, to);
     sim_op_push(sim, &op);
     mim_sim_put(&sim->now, to, inode);
     mim_sim_drop(&sim->now, from);
@@ -285,8 +302,11 @@ static int sim_remove(void *self, const char *path, struct mim_error *reterr) {
     if (entry == NULL) {
         return mim_error_set(reterr, MIM_E_NOT_FOUND, "remove %s: no such file", path);
     }
+    if (entry->inode->directory) {
+        return mim_error_set(reterr, MIM_E_IO, "remove %s: is a directory", path);
+    }
     struct sim_op op = {.kind = SIM_OP_UNLINK, .inode = entry->inode};
-    (void)snprintf(op.path, sizeof(op.path), "%s", path);
+    mim_sim_path_copy(op.path, path);
     sim_op_push(sim, &op);
     mim_sim_drop(&sim->now, path);
     return 0;
@@ -298,7 +318,10 @@ static int sim_make_dir(void *self, const char *path, struct mim_error *reterr) 
     if (fault != MIM_SIM_FAULT_NONE) {
         return mim_sim_fail(sim, fault, "make directory", path, reterr);
     }
-    if (mim_sim_find(&sim->now, path) == NULL) {
+    if (!mim_sim_has_parent(&sim->now, path)) {
+        return mim_error_set(reterr, MIM_E_NOT_FOUND, "make directory %s: no such directory", path);
+    }
+    if (strcmp(path, ".") != 0 && mim_sim_find(&sim->now, path) == NULL) {
         struct sim_inode *inode = mim_sim_inode_new();
         inode->directory = true;
         sim_link(sim, path, inode);
@@ -306,19 +329,15 @@ static int sim_make_dir(void *self, const char *path, struct mim_error *reterr) 
     return 0;
 }
 
-static void sim_op_apply(struct sim_entries *entries, const struct sim_op *op) {
-    switch (op->kind) {
-    case SIM_OP_LINK:
-        mim_sim_put(entries, op->path, op->inode);
-        break;
-    case SIM_OP_UNLINK:
-        mim_sim_drop(entries, op->path);
-        break;
-    case SIM_OP_RENAME:
-        mim_sim_put(entries, op->to, op->inode);
-        mim_sim_drop(entries, op->path);
-        break;
+/** An operation that a sync of this directory makes durable: one on an entry of it, or its own creation. */
+static bool sim_op_belongs(const struct sim_op *op, const char *path) {
+    char parent[MIM_SIM_PATH_MAX];
+    mim_sim_parent(op->path, parent);
+    if (strcmp(parent, path) == 0 || strcmp(op->path, path) == 0) {
+        return true;
     }
+    mim_sim_parent(op->to, parent);
+    return op->kind == SIM_OP_RENAME && strcmp(parent, path) == 0;
 }
 
 /** Makes the directory's operations durable, in order, and the directory itself; the others stay pending. */
@@ -328,12 +347,13 @@ static int sim_sync_dir(void *self, const char *path, struct mim_error *reterr) 
     if (fault != MIM_SIM_FAULT_NONE) {
         return mim_sim_fail(sim, fault, "sync directory", path, reterr);
     }
+    if (!mim_sim_is_directory(&sim->now, path)) {
+        return mim_error_set(reterr, MIM_E_NOT_FOUND, "sync directory %s: no such directory", path);
+    }
     size_t kept = 0;
     for (size_t i = 0; i < sim->op_count; i++) {
-        char parent[MIM_SIM_PATH_MAX];
-        sim_parent(sim->ops[i].path, parent);
-        if (strcmp(parent, path) == 0 || strcmp(sim->ops[i].path, path) == 0) {
-            sim_op_apply(&sim->durable, &sim->ops[i]);
+        if (sim_op_belongs(&sim->ops[i], path)) {
+            mim_sim_op_apply(&sim->durable, &sim->ops[i]);
             mim_sim_inode_release(sim->ops[i].inode);
         } else {
             sim->ops[kept++] = sim->ops[i];
@@ -349,13 +369,13 @@ static int sim_list(void *self, const char *path, mim_list_fn *each, void *conte
     if (fault != MIM_SIM_FAULT_NONE) {
         return mim_sim_fail(sim, fault, "list", path, reterr);
     }
-    if (strcmp(path, ".") != 0 && mim_sim_find(&sim->now, path) == NULL) {
+    if (!mim_sim_is_directory(&sim->now, path)) {
         return mim_error_set(reterr, MIM_E_NOT_FOUND, "list %s: no such directory", path);
     }
     for (size_t i = 0; i < sim->now.count; i++) {
         const struct sim_entry *entry = &sim->now.items[i];
         char parent[MIM_SIM_PATH_MAX];
-        sim_parent(entry->path, parent);
+        mim_sim_parent(entry->path, parent);
         if (strcmp(parent, path) != 0) {
             continue;
         }
@@ -370,8 +390,8 @@ static int sim_list(void *self, const char *path, mim_list_fn *each, void *conte
 
 static int sim_lock(void *self, const char *path, mim_file_t *ret_file, struct mim_error *reterr) {
     struct mim_storage_sim *sim = self;
-    if (sim->locked) {
-        return mim_error_set(reterr, MIM_E_LOCKED, "the directory is in use");
+    if (sim->locked && !sim->crashed) {
+        return mim_error_set(reterr, MIM_E_LOCKED, "the directory is in use (%s)", path);
     }
     int rc = sim_open(self, path, MIM_OPEN_WRITE | MIM_OPEN_CREATE, ret_file, reterr);
     if (rc == 0) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The simulated disk: a whole storage in memory, driven by one seed. Keeps for every file the durable bytes and
 // the pending writes in 512-byte sectors, for every directory the durable and the pending entries. No threads.
+// After a failed sync the pages are clean and the durable bytes do not have them: reads show what was written, the
+// next sync succeeds, a crash loses it. preallocate is durable when it returns; sync_dir of a new directory makes its
+// own entry durable too, as the usual file systems do. It renames and removes files only, not directories.
 #ifndef MIM_STORAGE_STORAGE_SIM_H
 #define MIM_STORAGE_STORAGE_SIM_H
 
@@ -59,7 +62,8 @@ uint64_t mim_storage_sim_calls_of(const struct mim_storage_sim *sim, enum mim_si
 void mim_storage_sim_set_capacity(struct mim_storage_sim *sim, uint64_t bytes);
 uint64_t mim_storage_sim_used(const struct mim_storage_sim *sim);
 
-/** Power cut: handles become invalid, pending sectors and directory operations fare by the odds, locks are gone. */
+/** Power cut: handles become invalid, locks are gone, fault plans end, pending sectors and directory operations fare by
+ *  the odds, each for itself. In a sector only bytes that a pending write changed fare so: its durable ones stay. */
 void mim_storage_sim_crash(struct mim_storage_sim *sim, struct mim_sim_crash_odds odds);
 
 /** Process crash (kill -9): handles and locks are gone, everything written stays. */
@@ -72,7 +76,7 @@ bool mim_storage_sim_truncate(struct mim_storage_sim *sim, const char *path, uin
 const uint8_t *mim_storage_sim_bytes(const struct mim_storage_sim *sim, const char *path, uint64_t *ret_size);
 /** XXH3 over all names and bytes: two disks with the same hash hold the same. */
 uint64_t mim_storage_sim_hash(const struct mim_storage_sim *sim);
-/** A copy of the whole disk as it stands (no handles, no faults). */
+/** A copy of the whole disk as processes see it, all of it durable (no handles, no faults, nothing pending). */
 struct mim_storage_sim *mim_storage_sim_clone(const struct mim_storage_sim *sim, uint64_t seed);
 
 #endif

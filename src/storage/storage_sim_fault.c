@@ -38,6 +38,33 @@ void mim_sim_inode_release(struct sim_inode *inode) {
     }
 }
 
+void mim_sim_path_copy(char ret_path[MIM_SIM_PATH_MAX], const char *path) {
+    size_t size = strlen(path) + 1;
+    MIM_ASSERT(size <= MIM_SIM_PATH_MAX);
+    memcpy(ret_path, path, size);
+}
+
+void mim_sim_parent(const char *path, char ret_parent[MIM_SIM_PATH_MAX]) {
+    mim_sim_path_copy(ret_parent, path);
+    char *slash = strrchr(ret_parent, '/');
+    if (slash == NULL) {
+        mim_sim_path_copy(ret_parent, ".");
+    } else {
+        *slash = '\0';
+    }
+}
+
+bool mim_sim_is_directory(const struct sim_entries *entries, const char *path) {
+    const struct sim_entry *entry = mim_sim_find(entries, path);
+    return entry != NULL ? entry->inode->directory : strcmp(path, ".") == 0;
+}
+
+bool mim_sim_has_parent(const struct sim_entries *entries, const char *path) {
+    char parent[MIM_SIM_PATH_MAX];
+    mim_sim_parent(path, parent);
+    return mim_sim_is_directory(entries, parent);
+}
+
 struct sim_entry *mim_sim_find(const struct sim_entries *entries, const char *path) {
     for (size_t i = 0; i < entries->count; i++) {
         if (strcmp(entries->items[i].path, path) == 0) {
@@ -62,7 +89,7 @@ void mim_sim_put(struct sim_entries *entries, const char *path, struct sim_inode
     }
     entry = &entries->items[entries->count++];
     *entry = (struct sim_entry){.inode = inode};
-    (void)snprintf(entry->path, sizeof(entry->path), "%s", path);
+    mim_sim_path_copy(entry->path, path);
 }
 
 void mim_sim_drop(struct sim_entries *entries, const char *path) {
@@ -211,19 +238,22 @@ static void crash_sector(struct mim_storage_sim *sim, struct sim_inode *inode, u
 static void crash_inode(struct mim_storage_sim *sim, struct sim_inode *inode, const struct mim_sim_crash_odds *odds) {
     bool size_kept = !inode->size_pending || !mim_prng_chance(&sim->prng, odds->entry_drop_per_mille, 1000);
     uint64_t size = size_kept ? inode->now_size : inode->durable_size;
+    uint64_t end = size < inode->now_size ? size : inode->now_size; /* beyond it, a cut that is undone: old bytes */
     mim_sim_grow(&inode->durable, &inode->durable_capacity, size);
     mim_sim_grow(&inode->now, &inode->now_capacity, size);
-    for (uint64_t at = 0; at < size; at += MIM_SIM_SECTOR) {
+    for (uint64_t at = 0; at < end; at += MIM_SIM_SECTOR) {
         uint64_t sector = at / MIM_SIM_SECTOR;
         if (sector < inode->dirty_capacity && inode->dirty[sector] != 0) {
-            crash_sector(sim, inode, at, size - at < MIM_SIM_SECTOR ? size - at : MIM_SIM_SECTOR, odds);
+            crash_sector(sim, inode, at, end - at < MIM_SIM_SECTOR ? end - at : MIM_SIM_SECTOR, odds);
         }
     }
     if (size < inode->durable_size) {
         memset(inode->durable + size, 0, inode->durable_size - size);
     }
     inode->durable_size = size;
-    memset(inode->now, 0, inode->now_capacity);
+    if (inode->now_capacity > 0) {
+        memset(inode->now, 0, inode->now_capacity);
+    }
     if (size > 0) {
         memcpy(inode->now, inode->durable, size);
     }
@@ -232,17 +262,33 @@ static void crash_inode(struct mim_storage_sim *sim, struct sim_inode *inode, co
         memset(inode->dirty, 0, inode->dirty_capacity);
     }
     inode->size_pending = false;
-    inode->allocated = inode->allocated > size ? size : inode->allocated;
+    inode->allocated = inode->allocated > size || end < size ? size : inode->allocated;
 }
 
-static void crash_op(struct sim_entries *entries, const struct sim_op *op) {
-    if (op->kind == SIM_OP_UNLINK) {
+void mim_sim_op_apply(struct sim_entries *entries, const struct sim_op *op) {
+    switch (op->kind) {
+    case SIM_OP_LINK:
+        mim_sim_put(entries, op->path, op->inode);
+        break;
+    case SIM_OP_UNLINK:
         mim_sim_drop(entries, op->path);
-        return;
+        break;
+    case SIM_OP_RENAME:
+        mim_sim_put(entries, op->to, op->inode);
+        mim_sim_drop(entries, op->path);
+        break;
     }
-    mim_sim_put(entries, op->kind == SIM_OP_RENAME ? op->to : op->path, op->inode);
-    if (op->kind == SIM_OP_RENAME) {
-        mim_sim_drop(entries, op->path);
+}
+
+/** What stands in a directory that did not survive is gone with it. */
+static void crash_orphans(struct sim_entries *entries) {
+    for (size_t i = 0; i < entries->count;) {
+        if (mim_sim_has_parent(entries, entries->items[i].path)) {
+            i++;
+        } else {
+            mim_sim_drop(entries, entries->items[i].path);
+            i = 0; /* others may have stood in it */
+        }
     }
 }
 
@@ -250,10 +296,11 @@ void mim_storage_sim_crash(struct mim_storage_sim *sim, struct mim_sim_crash_odd
     mim_sim_close_all(sim);
     for (size_t i = 0; i < sim->op_count; i++) {
         if (!mim_prng_chance(&sim->prng, odds.entry_drop_per_mille, 1000)) {
-            crash_op(&sim->durable, &sim->ops[i]);
+            mim_sim_op_apply(&sim->durable, &sim->ops[i]);
         }
     }
     ops_clear(sim);
+    crash_orphans(&sim->durable);
     for (size_t i = 0; i < sim->durable.count; i++) {
         struct sim_inode *inode = sim->durable.items[i].inode;
         bool seen = false;
@@ -295,7 +342,7 @@ bool mim_storage_sim_flip_bit(struct mim_storage_sim *sim, const char *path, uin
 
 bool mim_storage_sim_truncate(struct mim_storage_sim *sim, const char *path, uint64_t size) {
     struct sim_entry *entry = mim_sim_find(&sim->now, path);
-    if (entry == NULL) {
+    if (entry == NULL || entry->inode->directory) {
         return false;
     }
     struct sim_inode *inode = entry->inode;
@@ -309,6 +356,7 @@ bool mim_storage_sim_truncate(struct mim_storage_sim *sim, const char *path, uin
     }
     inode->now_size = size;
     inode->durable_size = size;
+    inode->allocated = inode->allocated > size ? size : inode->allocated;
     return true;
 }
 

@@ -62,6 +62,7 @@ struct mim_storage_sim {
     size_t op_capacity;
     struct sim_inode **handles; /* by handle - 1; NULL: closed */
     size_t handle_count;
+    size_t handle_capacity;
     struct sim_plan any;
     struct sim_plan of[MIM_SIM_CALL_COUNT];
     uint64_t calls;
@@ -83,6 +84,13 @@ void mim_sim_put(struct sim_entries *entries, const char *path, struct sim_inode
 void mim_sim_drop(struct sim_entries *entries, const char *path);
 struct sim_inode *mim_sim_inode_new(void);
 void mim_sim_inode_release(struct sim_inode *inode);
+/** Copies a path; one that does not fit is a broken test. */
+void mim_sim_path_copy(char ret_path[MIM_SIM_PATH_MAX], const char *path);
+/** The directory part of a path; "." at the root. */
+void mim_sim_parent(const char *path, char ret_parent[MIM_SIM_PATH_MAX]);
+bool mim_sim_is_directory(const struct sim_entries *entries, const char *path);
+bool mim_sim_has_parent(const struct sim_entries *entries, const char *path);
+void mim_sim_op_apply(struct sim_entries *entries, const struct sim_op *op);
 /** Grows a byte array to hold `size` bytes, new ones zero. */
 void mim_sim_grow(uint8_t **bytes, uint64_t *capacity, uint64_t size);
 void mim_sim_close_all(struct mim_storage_sim *sim);
