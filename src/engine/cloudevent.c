@@ -23,7 +23,8 @@ struct mim_cloudevents {
 int mim_cloudevents_new(struct mim_engine *engine, struct mim_cloudevents **ret_events, struct mim_error *reterr) {
     struct mim_cloudevents *events = calloc(1, sizeof(*events));
     if (events != NULL) {
-        events->definitions = calloc(MIM_CATALOG_MAX + 1, sizeof(*events->definitions));
+        events->definitions = calloc(MIM_CATALOG_MAX + 1,
+                                     sizeof(*events->definitions)); /* NOLINT(bugprone-sizeof-expression): pointers */
     }
     if (events == NULL || events->definitions == NULL) {
         free(events);
