@@ -64,9 +64,7 @@ static bool segment_unnamed(const struct mim_appender *appender) {
     return appender->segment_first_position == appender->next_position;
 }
 
-static void frame_write_header(const struct mim_appender *appender, const struct mim_frame_header *header,
-                               uint8_t *frame) {
-    (void)appender;
+static void frame_write_header(const struct mim_frame_header *header, uint8_t *frame) {
     memset(frame, 0, MIM_FRAME_HEADER_SIZE);
     mim_put32(frame, MIM_FRAME_MAGIC);
     frame[4] = header->kind;
@@ -102,7 +100,7 @@ static void frame_control(struct mim_appender *appender, enum mim_frame_kind kin
         .base_time_ms = time_ms,
         .epoch = appender->epoch,
     };
-    frame_write_header(appender, &header, appender->ring->bytes + appender->ring_head % MIM_RING_SIZE);
+    frame_write_header(&header, appender->ring->bytes + appender->ring_head % MIM_RING_SIZE);
     frame_hand_over(appender, MIM_HANDOFF_FRAME, appender->next_lsn, MIM_FRAME_HEADER_SIZE);
 }
 
@@ -122,7 +120,7 @@ void mim_appender_seal(struct mim_appender *appender) {
         .base_time_ms = appender->frame_time_ms,
         .epoch = appender->epoch,
     };
-    frame_write_header(appender, &header, appender->frame);
+    frame_write_header(&header, appender->frame);
     frame_hand_over(appender, MIM_HANDOFF_FRAME, appender->frame_lsn, appender->frame_size);
 }
 
@@ -264,6 +262,7 @@ int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_
     memcpy(appender->ring->bytes + appender->ring_head % MIM_RING_SIZE, frame, header->size);
     appender->next_position += header->event_count;
     appender->epoch = header->epoch;
+    appender->last_time_ms = mim_appender_time(appender, header->base_time_ms);
     frame_hand_over(appender, MIM_HANDOFF_VERBATIM, appender->next_lsn, header->size);
     if (roll) {
         segment_begin(appender, header->base_time_ms, size);

@@ -46,6 +46,7 @@ struct mim_ring {
     _Alignas(64) _Atomic int spare_state;
     _Atomic uint64_t spare_size;    /* bytes of the READY spare */
     _Atomic uint64_t journal_bytes; /* bytes of all segments: chooses the next segment's size */
+    uint64_t segment_size_min;      /* set by mim_writer_open, before the preparer's first step; then constant */
 };
 #define MIM_RING_HANDOFFS 8192u
 

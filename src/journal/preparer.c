@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: MIT
 // Makes the next segment ahead of its use: zero-filled and synced, so that later syncs have no metadata to write and
 // a full disk is noticed before a command is admitted.
-#include "journal/writer.h"
+#include "journal/writer_internal.h"
 
-#define MIM_SPARE_PATH      MIM_JOURNAL_DIR "/spare"
 #define MIM_SPARE_TEMPORARY MIM_JOURNAL_DIR "/spare.tmp"
 #define MIM_SPARE_GRAIN     (1u << 20)
+
+static uint64_t size_min(const struct mim_ring *ring) {
+    return ring->segment_size_min == 0 ? MIM_SEGMENT_SIZE_MIN : ring->segment_size_min;
+}
 
 /** Segments grow with the journal, so that a small one stays small: as large as all there is, within bounds. */
 static uint64_t spare_size(const struct mim_ring *ring, uint64_t segment_size_max) {
     uint64_t most = segment_size_max == 0 ? MIM_SEGMENT_SIZE_MAX : segment_size_max;
     uint64_t size = atomic_load_explicit(&ring->journal_bytes, memory_order_relaxed);
-    size = size > most ? most : size;
-    size = size < MIM_SEGMENT_SIZE_MIN ? MIM_SEGMENT_SIZE_MIN : size;
-    return size / MIM_SPARE_GRAIN * MIM_SPARE_GRAIN;
+    size = (size > most ? most : size) / MIM_SPARE_GRAIN * MIM_SPARE_GRAIN;
+    return size < size_min(ring) ? size_min(ring) : size;
+}
+
+/** The next size to try on a full disk. */
+static uint64_t size_half(const struct mim_ring *ring, uint64_t size) {
+    size = size / 2 / MIM_SPARE_GRAIN * MIM_SPARE_GRAIN;
+    return size < size_min(ring) ? size_min(ring) : size;
 }
 
 static int spare_make(struct mim_storage storage, uint64_t size, struct mim_error *reterr) {
     mim_file_t file = 0;
-    int rc = mim_file_open(storage, MIM_SPARE_TEMPORARY, MIM_OPEN_WRITE | MIM_OPEN_CREATE | MIM_OPEN_TRUNCATE, &file,
+    int rc = mim_file_open(storage, MIM_SPARE_TEMPORARY, MIM_OPEN_WRITE | MIM_OPEN_CREATE | MIM_OPEN_EXCLUSIVE, &file,
                            reterr);
     if (rc != 0) {
         return rc;
@@ -41,9 +49,12 @@ int mim_preparer_step(struct mim_storage storage, struct mim_ring *ring, uint64_
         return 0;
     }
     uint64_t size = spare_size(ring, segment_size_max);
-    int rc;
-    while ((rc = spare_make(storage, size, reterr)) == MIM_E_NO_SPACE && size > MIM_SEGMENT_SIZE_MIN) {
-        size = size / 2 < MIM_SEGMENT_SIZE_MIN ? MIM_SEGMENT_SIZE_MIN : size / 2;
+    int rc = mim_writer_discard(storage, MIM_SPARE_PATH, reterr); /* of unknown content, and its room is wanted */
+    rc = rc != 0 ? rc : mim_writer_discard(storage, MIM_SPARE_TEMPORARY, reterr);
+    rc = rc != 0 ? rc : spare_make(storage, size, reterr);
+    while (rc == MIM_E_NO_SPACE && size > size_min(ring)) {
+        size = size_half(ring, size);
+        rc = spare_make(storage, size, reterr);
     }
     if (rc == 0) {
         atomic_store_explicit(&ring->spare_size, size, memory_order_relaxed);

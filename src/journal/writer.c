@@ -42,6 +42,7 @@ static int run_write(struct mim_writer *writer, struct run *run, struct mim_erro
 /** Fills in evidence and chain of a frame of ours; checks the chain of a primary's. */
 static int frame_complete(struct mim_writer *writer, const struct mim_handoff *handoff, struct mim_error *reterr) {
     uint8_t *frame = writer->ring->bytes + handoff->ring_offset % MIM_RING_SIZE;
+    writer->epoch = mim_get32(frame + 40);
     if (handoff->kind == MIM_HANDOFF_VERBATIM) {
         if (mim_get64(frame + 48) != writer->chain) {
             return mim_error_set(reterr, MIM_E_DAMAGED, "a primary's frame at LSN %llu does not follow this journal",
@@ -64,11 +65,18 @@ static int frame_complete(struct mim_writer *writer, const struct mim_handoff *h
     return 0;
 }
 
+static uint64_t clock_ns(const struct mim_writer *writer) {
+    const struct mim_clock *clock = writer->options.clock;
+    return clock == NULL ? 0 : clock->monotonic_ns(clock->context);
+}
+
 static int writer_sync(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr) {
     if (writer->written_lsn == writer->synced_lsn) {
         return 0;
     }
+    uint64_t begun_ns = clock_ns(writer);
     int rc = mim_file_sync(writer->storage, writer->file, reterr);
+    uint64_t took_ns = clock_ns(writer) - begun_ns;
     if (rc != 0) {
         return mim_error_prefix(reterr, "journal segment at position %llu", (unsigned long long)writer->first_position);
     }
@@ -76,6 +84,10 @@ static int writer_sync(struct mim_writer *writer, uint64_t now_ns, struct mim_er
     writer->synced_position = writer->written_position;
     writer->synced_ns = now_ns;
     stat_add(&writer->stats.syncs, 1);
+    stat_add(&writer->stats.sync_ns_total, took_ns);
+    if (took_ns > atomic_load_explicit(&writer->stats.sync_ns_max, memory_order_relaxed)) {
+        atomic_store_explicit(&writer->stats.sync_ns_max, took_ns, memory_order_relaxed);
+    }
     struct mim_ring *ring = writer->ring;
     atomic_store_explicit(&ring->synced_position, writer->synced_position, memory_order_release);
     atomic_store_explicit(&ring->synced_lsn, writer->synced_lsn, memory_order_release);

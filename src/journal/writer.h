@@ -4,6 +4,7 @@
 #ifndef MIM_JOURNAL_WRITER_H
 #define MIM_JOURNAL_WRITER_H
 
+#include "base/clock.h"
 #include "journal/appender.h"
 #include "journal/reader.h"
 #include "journal/segment.h"
@@ -14,12 +15,17 @@ struct mim_writer_options {
     enum mim_durability durability;
     uint64_t interval_ns;      /* INTERVAL: at most this long between syncs while there is something to sync */
     uint64_t segment_size_max; /* 0: MIM_SEGMENT_SIZE_MAX */
+    uint64_t segment_size_min; /* 0: MIM_SEGMENT_SIZE_MIN; smaller ones are for tests that roll often. At least 8 KiB */
+    const struct mim_clock *clock; /* borrowed: times the syncs for the counters; NULL: those times stay 0 */
 };
 
 struct mim_writer; /* new/free; one thread at a time */
 
 /** Opens the last segment for appending after `ending` (CLEAN, or TORN and already cut); with no segments at all,
  *  creates the first one (directory, header, sync) for `history`. Fills in what the appender needs.
+ *  Whatever recovery has read is on stable storage afterwards: what the mark does not vouch for is written once more
+ *  before it is synced (the process before may have died of a failed sync, which leaves pages clean and not durable),
+ *  and directories are synced. Cost after a kill: at most one segment is read and written; after a clean stop: a sync.
  *  start->epoch is left as the last one seen: the caller begins the next. IO, NO_SPACE, MEMORY. */
 MIM_CHECKED int mim_writer_open(struct mim_storage storage, struct mim_ring *ring,
                                 const struct mim_writer_options *options, const struct mim_segments *segments,
@@ -34,7 +40,7 @@ struct mim_writer *mim_writer_free(struct mim_writer *writer);
 int mim_writer_step(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr);
 /** INTERVAL: monotonic time at which a step is due though the ring is empty; UINT64_MAX: none. */
 uint64_t mim_writer_due_ns(const struct mim_writer *writer);
-/** Syncs whatever is written, and writes the mark. For a clean stop, after the seal frame went through. */
+/** Syncs whatever is written, and writes the mark (left as it was when the disk is full: it is evidence only). For a clean stop, after the seal frame went through. */
 MIM_CHECKED int mim_writer_finish(struct mim_writer *writer, struct mim_error *reterr);
 
 /** The preparer: makes journal/spare when it is NEEDED, zero-filled and synced; on a full disk tries smaller sizes

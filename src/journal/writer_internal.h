@@ -5,6 +5,8 @@
 
 #include "journal/writer.h"
 
+#define MIM_SPARE_PATH MIM_JOURNAL_DIR "/spare"
+
 /** Written by the writer's thread, read by any: relaxed, each in itself. */
 struct mim_writer_counters {
     _Atomic uint64_t frames, bytes, writes, syncs, sync_ns_total, sync_ns_max, rolls;
@@ -17,7 +19,8 @@ struct mim_writer {
     struct mim_history history;
     bool failed;
     mim_file_t file;
-    mim_lsn_t base_lsn; /* of the segment being written */
+    mim_lsn_t first_lsn; /* of the whole journal */
+    mim_lsn_t base_lsn;  /* of the segment being written */
     mim_position_t first_position;
     uint64_t chain; /* of the last frame completed */
     mim_epoch_t epoch;
@@ -32,7 +35,10 @@ struct mim_writer {
 
 /** Begins the next segment from the spare. The ROLL frame before it is synced. */
 MIM_CHECKED int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header, struct mim_error *reterr);
-/** Writes the mark for what is synced. */
+/** Takes a name away, if it is there. A temporary file is never truncated for reuse: where directory entries reach the
+ *  disk out of order, a power cut between renames can leave its name on a segment. */
+MIM_CHECKED int mim_writer_discard(struct mim_storage storage, const char *path, struct mim_error *reterr);
+/** Writes the mark for what is synced; a full disk leaves the old one, which is true as well. */
 MIM_CHECKED int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr);
 
 #endif
