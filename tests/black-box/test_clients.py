@@ -49,6 +49,16 @@ def cli_resp3(t):
     equal(json.loads(redis_cli(server, "GET", "account/r", options=("-3",)))["owner"], "Ann", "GET")
 
 
+@test("a program written with hiredis works: single commands, a pipeline, errors, nil")
+def hiredis(t):
+    program = os.environ.get("HIREDIS_CLIENT")
+    if program is None:
+        raise Skip("HIREDIS_CLIENT does not name the compiled client")
+    server, _ = t.pair()
+    status, out, err = command(program, server.port)
+    equal((status, out), (0, "every answer was right\n"), f"the hiredis program: {err}")
+
+
 @test("redis-cli reads a session from its standard input")
 def cli_session(t):
     server = t.server()
