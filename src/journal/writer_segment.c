@@ -45,11 +45,12 @@ int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header
     MIM_ASSERT(writer->synced_lsn == writer->written_lsn);
     header->previous_chain = writer->chain;
     mim_file_t next = 0;
-    int rc = mim_file_open(writer->storage, MIM_SPARE_PATH, MIM_OPEN_WRITE, &next, reterr);
+    /* The old segment's zero tail is given back, durably, before the next one is there: no old bytes can come up behind
+     * the ROLL frame later, not even those of a torn tail whose erasure the disk only pretended. */
+    int rc = mim_file_truncate(writer->storage, writer->file, writer->written_lsn - writer->base_lsn, reterr);
+    rc = rc != 0 ? rc : mim_file_sync(writer->storage, writer->file, reterr);
+    rc = rc != 0 ? rc : mim_file_open(writer->storage, MIM_SPARE_PATH, MIM_OPEN_WRITE, &next, reterr);
     rc = rc != 0 ? rc : segment_name(writer, next, MIM_SPARE_PATH, header, reterr);
-    /* The old segment's zero tail is given back; that it is shorter need not be durable. */
-    rc =
-        rc != 0 ? rc : mim_file_truncate(writer->storage, writer->file, writer->written_lsn - writer->base_lsn, reterr);
     if (rc != 0) {
         mim_file_close(writer->storage, next);
         return rc;

@@ -113,6 +113,7 @@ def full_disk(t):
     server.start()
     with server.client() as client:
         open_account(client, "a")
+        wait_for(lambda: "spare_segment:ready" in client.call("INFO", "journal"), 20, "the spare segment is prepared")
         with open(os.path.join(disk, "filler"), "wb") as filler:
             room = os.statvfs(disk)
             filler.write(b"x" * max(0, room.f_bavail * room.f_frsize - (64 << 10)))
