@@ -112,10 +112,12 @@ static struct memimage *memimage_free(struct memimage *m) {
 
 int memimage_open(const struct memimage_options *options, struct memimage **ret_memimage, char *error,
                   size_t error_size) {
-    struct memimage *m = calloc(1, sizeof(*m));
+    struct memimage *m =
+        aligned_alloc(_Alignof(struct memimage), sizeof(*m)); /* the ring in it has its own cache lines */
     if (m == NULL) {
         return MIM_E_MEMORY;
     }
+    memset(m, 0, sizeof(*m));
     m->clock = mim_clock_posix();
     m->deferred = options->deferred;
     int rc = mim_storage_posix_open(options->dir, true, &m->storage, &m->error);
