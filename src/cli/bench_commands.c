@@ -274,9 +274,7 @@ int mim_bench_commands(int argc, char **argv) {
     if (rc > 0) {
         return 0;
     }
-    if (rc == 0 && positional > 0) {
-        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
-    }
+    rc = rc != 0 ? rc : mim_options_none(argv, positional, &error);
     mim_prng_init(&b.prng, 1);
     rc = rc != 0 ? rc : rounds_run(&b, &error);
     mim_bench_target_close(&b.target);

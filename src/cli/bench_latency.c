@@ -210,9 +210,7 @@ int mim_bench_latency(int argc, char **argv) {
     if (rc > 0) {
         return 0;
     }
-    if (rc == 0 && positional > 0) {
-        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
-    }
+    rc = rc != 0 ? rc : mim_options_none(argv, positional, &error);
     rc = rc != 0 ? rc : lone_run(&lone, &error);
     if (rc == 0) {
         lone_print(&lone);

@@ -276,9 +276,7 @@ int mim_bench_replay(int argc, char **argv) {
     if (rc > 0) {
         return 0;
     }
-    if (rc == 0 && positional > 0) {
-        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
-    }
+    rc = rc != 0 ? rc : mim_options_none(argv, positional, &error);
     mim_prng_init(&r.prng, 1);
     rc = rc != 0 ? rc : replay_run(&r, &error);
     if (rc == 0) {

@@ -178,11 +178,16 @@ int mim_options_parse(const struct mim_options *options, int argc, char **argv, 
     return 0;
 }
 
+int mim_options_none(char **argv, int positional, struct mim_error *reterr) {
+    return positional == 0 ? 0 : mim_error_set(reterr, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
+}
+
 int mim_options_want(char **argv, int positional, const char *dir, struct mim_error *reterr) {
-    if (positional > 0) {
-        return mim_error_set(reterr, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
+    int rc = mim_options_none(argv, positional, reterr);
+    if (rc != 0 || dir != NULL) {
+        return rc;
     }
-    return dir != NULL ? 0 : mim_error_set(reterr, MIM_E_USAGE, "--dir DIR is missing (see --help)");
+    return mim_error_set(reterr, MIM_E_USAGE, "--dir DIR is missing (see --help)");
 }
 
 /** The text of a configuration file, which options borrow: kept, and reachable, for the life of the process. */

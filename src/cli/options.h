@@ -39,6 +39,8 @@ struct mim_options {
  *  1 when --help was asked and printed. */
 MIM_CHECKED int mim_options_parse(const struct mim_options *options, int argc, char **argv, int *ret_positional,
                                   struct mim_error *reterr);
+/** No positional arguments. USAGE names the first. */
+MIM_CHECKED int mim_options_none(char **argv, int positional, struct mim_error *reterr);
 /** No positional arguments, and a --dir: what most subcommands want. USAGE. */
 MIM_CHECKED int mim_options_want(char **argv, int positional, const char *dir, struct mim_error *reterr);
 /** Reads "name value" lines ('#' comments, quotes). Applied before the command line, which so comes first. The text

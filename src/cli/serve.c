@@ -140,9 +140,7 @@ int mim_cli_serve(int argc, char **argv) {
     const char *config = config_sought(argc, argv);
     int rc = config == NULL ? 0 : mim_options_file(&options, config, &error);
     rc = rc != 0 ? rc : mim_options_parse(&options, argc, argv, &positional, &error);
-    if (rc == 0 && positional > 0) {
-        rc = mim_error_set(&error, MIM_E_USAGE, "unexpected argument \"%s\" (see --help)", argv[0]);
-    }
+    rc = rc != 0 ? rc : mim_options_none(argv, positional, &error);
     if (rc != 0) {
         return rc > 0 ? 0 : mim_cli_fail("serve", &error);
     }
