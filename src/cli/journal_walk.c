@@ -213,10 +213,11 @@ int mim_walk_run(struct mim_walk *walk, struct mim_storage storage, const struct
     if (rc == 0 && walk->segments.count == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "there is no journal in this directory");
     }
-    struct mim_mark mark;
+    struct mim_mark mark = {0};
     struct mim_error ignored;
     struct mim_reader_options from = {
         .evidence_lsn = rc == 0 && mim_mark_read(storage, &mark, &ignored) == 0 ? mark.durable_lsn : 0};
+    from.standby = from.evidence_lsn > 0 && mark.standby;
     rc = rc != 0 ? rc : mim_reader_open(storage, &walk->segments, &from, &walk->reader, reterr);
     struct walking w = {.walk = walk, .options = options, .each = each, .context = context};
     return rc != 0 ? rc : walk_all(&w, reterr);

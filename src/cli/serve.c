@@ -14,6 +14,8 @@ struct serving {
     const char *config;
     const char *verify;
     uint64_t snapshot_keep;
+    uint64_t sync_replicas, sync_timeout, replica_timeout, replica_digest;
+    const char *replica_history;
     uint64_t port, window, clients_max, pipeline_max, idle_timeout, seal_idle;
 };
 
@@ -27,6 +29,11 @@ static void serving_narrow(struct serving *s) {
     s->server.seal_idle_ms = (uint32_t)s->seal_idle;
     s->server.config_file = s->config;
     s->server.snapshot_keep = (uint32_t)s->snapshot_keep;
+    s->server.sync_replicas = (uint32_t)s->sync_replicas;
+    s->server.sync_timeout_ms = (uint32_t)s->sync_timeout;
+    s->server.replica_timeout_s = (uint32_t)s->replica_timeout;
+    s->server.replica_digest_s = (uint32_t)s->replica_digest;
+    s->server.replica_tail_only = strcmp(s->replica_history, "tail") == 0;
 }
 
 static void serving_default(struct serving *s) {
@@ -35,6 +42,10 @@ static void serving_default(struct serving *s) {
     s->server.model_name = "ledger";
     s->verify = "eager";
     s->snapshot_keep = s->server.snapshot_keep;
+    s->sync_timeout = s->server.sync_timeout_ms;
+    s->replica_timeout = s->server.replica_timeout_s;
+    s->replica_digest = s->server.replica_digest_s;
+    s->replica_history = "all";
     s->port = s->server.port;
     s->window = MIM_IDEMPOTENCY_WINDOW_DEFAULT;
     s->clients_max = s->server.clients_max;
@@ -68,9 +79,17 @@ static int serving_verify(struct serving *s, struct mim_error *reterr) {
     return mim_error_set(reterr, MIM_E_USAGE, "--verify must be eager, background or off, not \"%s\"", s->verify);
 }
 
+static int serving_history(const struct serving *s, struct mim_error *reterr) {
+    bool known = strcmp(s->replica_history, "all") == 0 || strcmp(s->replica_history, "tail") == 0;
+    return known ? 0
+                 : mim_error_set(reterr, MIM_E_USAGE, "--replica-history must be all or tail, not \"%s\"",
+                                 s->replica_history);
+}
+
 static int serve_run(struct serving *s, struct mim_error *reterr) {
     struct mim_compiled *compiled = NULL;
     int rc = serving_verify(s, reterr);
+    rc = rc != 0 ? rc : serving_history(s, reterr);
     rc = rc != 0 ? rc : mim_cli_model(s->server.model_name, &compiled, reterr);
     if (rc != 0) {
         return mim_cli_fail("serve", reterr);
@@ -110,6 +129,22 @@ int mim_cli_serve(int argc, char **argv) {
          "or after so much time with changes (default 0: never)", 0, 1u << 30},
         {"snapshot-keep", MIM_OPTION_UNSIGNED, &s.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
          1000000},
+        {"replica-of", MIM_OPTION_TEXT, &s.server.replica_of, "HOST:PORT", "follow this primary as a hot standby", 0,
+         0},
+        {"primary-user", MIM_OPTION_TEXT, &s.server.primary_user, "USER", "a standby's AUTH at the primary", 0, 0},
+        {"primary-password", MIM_OPTION_TEXT, &s.server.primary_password, "PASSWORD", "likewise", 0, 0},
+        {"sync-replicas", MIM_OPTION_UNSIGNED, &s.sync_replicas, "N",
+         "standbys that have a command durably before it is acknowledged (default 0)", 0, 64},
+        {"sync-timeout", MIM_OPTION_UNSIGNED, &s.sync_timeout, "MS",
+         "wait so long for them, then answer UNKNOWN (default 5000)", 1, 3600000},
+        {"replica-timeout", MIM_OPTION_UNSIGNED, &s.replica_timeout, "SECONDS",
+         "give a silent primary or standby up after so long (default 5)", 2, 3600},
+        {"replica-digest", MIM_OPTION_UNSIGNED, &s.replica_digest, "SECONDS",
+         "compare digests with standbys so often (default 60; 0: never)", 0, 1u << 30},
+        {"replica-history", MIM_OPTION_TEXT, &s.replica_history, "all|tail",
+         "what a new standby copies: the whole journal, or from the snapshot on (default all)", 0, 0},
+        {"no-rewind", MIM_OPTION_FLAG, &s.server.no_rewind, NULL,
+         "never set a divergent journal aside: refuse to follow", 0, 0},
         {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
         {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
          1024, MIM_COMMAND_SIZE_CEILING},

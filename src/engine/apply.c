@@ -207,6 +207,7 @@ int mim_engine_apply(struct mim_engine *engine, const struct mim_frame *frame, s
         root->time_ms = header->base_time_ms;
     }
     root->lsn = frame->lsn + header->size;
+    engine->last_gate = frame->lsn + 1; /* a standby shows it when it is durable here */
     root->chain = header->chain;
     return 0;
 }

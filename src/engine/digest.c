@@ -120,3 +120,5 @@ bool mim_engine_scan_step(struct mim_engine *engine, uint64_t most, mim_position
     mim_engine_scan_end(engine);
     return true;
 }
+
+bool mim_engine_scanning(const struct mim_engine *engine) { return engine->scan != NULL; }

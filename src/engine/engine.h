@@ -129,6 +129,7 @@ MIM_CHECKED int mim_engine_scan_begin(struct mim_engine *engine, struct mim_erro
 /** True when it is complete: position and digest are filled in and the scan is over. */
 bool mim_engine_scan_step(struct mim_engine *engine, uint64_t most, mim_position_t *ret_position, uint64_t *ret_digest);
 void mim_engine_scan_end(struct mim_engine *engine);
+bool mim_engine_scanning(const struct mim_engine *engine);
 
 /** Numbers for INFO. */
 struct mim_engine_stats {

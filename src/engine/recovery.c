@@ -128,6 +128,7 @@ static int recovery_read(struct mim_storage storage, struct mim_engine *engine,
     struct mim_reader_options from = recovery_from(engine, recovery);
     from.limit = options->limit;
     from.evidence_lsn = evidence;
+    from.standby = recovery->has_mark && recovery->mark.standby;
     struct mim_reader *reader = NULL;
     rc = mim_reader_open(storage, &recovery->segments, &from, &reader, reterr);
     if (rc != 0) {
@@ -230,8 +231,12 @@ int mim_recovery_begin(struct mim_storage storage, struct mim_engine *engine, st
     if (point.time_ms > start.time_ms) {
         start.time_ms = point.time_ms;
     }
+    if (options->standby) {
+        start.epoch = recovery->ending.epoch;
+    }
     mim_appender_init(ret_appender, ring, &start);
-    rc = begin_epoch(storage, writer, ret_appender, options, wall_ms, reterr);
+    rc = options->standby ? mim_writer_finish(writer, reterr)
+                          : begin_epoch(storage, writer, ret_appender, options, wall_ms, reterr);
     if (rc != 0) {
         (void)mim_writer_free(writer);
         return rc;

@@ -39,7 +39,8 @@ void mim_recovery_deinit(struct mim_recovery *recovery);
 
 /** Makes the directory ready for commands: cuts a torn tail (saved beside), opens the writer (history: used only when
  *  there is none yet), initialises the appender with the next epoch, appends the EPOCH frame, drives writer and preparer
- *  until it is durable, writes the mark. After it commands may be executed. ret_writer is owned by the caller. */
+ *  until it is durable, writes the mark. After it commands may be executed. ret_writer is owned by the caller.
+ *  With options->standby no epoch begins: the journal goes on with a primary's frames. It must not be empty then. */
 MIM_CHECKED int mim_recovery_begin(struct mim_storage storage, struct mim_engine *engine, struct mim_recovery *recovery,
                                    struct mim_ring *ring, const struct mim_writer_options *options,
                                    const struct mim_history *new_history, int64_t wall_ms,

@@ -263,16 +263,14 @@ bool mim_engine_has_headroom(const struct mim_engine *engine) {
 }
 
 mim_lsn_t mim_engine_gate_of(const struct mim_appender *appender, mim_lsn_t record_lsn) {
-    if (appender == NULL || record_lsn == 0 ||
-        record_lsn < atomic_load_explicit(&appender->ring->gate_lsn, memory_order_acquire)) {
+    if (appender == NULL || record_lsn == 0 || record_lsn < mim_appender_shown(appender)) {
         return 0;
     }
     return appender->open && record_lsn >= appender->frame_lsn ? appender->frame_lsn + 1 : record_lsn + 1;
 }
 
 mim_lsn_t mim_engine_gate_all(const struct mim_engine *engine, const struct mim_appender *appender) {
-    if (appender == NULL ||
-        engine->last_gate <= atomic_load_explicit(&appender->ring->gate_lsn, memory_order_acquire)) {
+    if (appender == NULL || engine->last_gate <= mim_appender_shown(appender)) {
         return 0;
     }
     return engine->last_gate;

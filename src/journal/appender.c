@@ -18,6 +18,7 @@ void mim_appender_init(struct mim_appender *appender, struct mim_ring *ring, con
         .segment_first_position = start->segment_first_position,
         .segment_base_lsn = start->segment_base_lsn,
         .segment_size = start->segment_size,
+        .confirmed_lsn = UINT64_MAX,
         .ring_head = atomic_load_explicit(&ring->bytes_tail, memory_order_acquire),
     };
 }
@@ -248,18 +249,29 @@ int mim_appender_control(struct mim_appender *appender, enum mim_frame_kind kind
     return 0;
 }
 
-int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_header *header, const uint8_t *frame) {
+int mim_appender_verbatim_copy(struct mim_appender *appender, const struct mim_frame_header *header,
+                               const uint8_t *frame, const uint8_t **ret_copy) {
     MIM_ASSERT(!appender->open && header->first_position == appender->next_position);
-    bool roll = header->kind == MIM_FRAME_ROLL;
+    if (header->kind == MIM_FRAME_ROLL) {
+        int state = atomic_load_explicit(&appender->ring->spare_state, memory_order_acquire);
+        if (state != MIM_SPARE_READY) {
+            return state == MIM_SPARE_FULL ? MIM_E_NO_SPACE : MIM_E_AGAIN;
+        }
+    }
     if (handoffs_free(appender->ring) < MIM_HANDOFF_RESERVE || !ring_room(appender, header->size)) {
         return MIM_E_AGAIN;
     }
+    uint8_t *copy = appender->ring->bytes + appender->ring_head % MIM_RING_SIZE;
+    memcpy(copy, frame, header->size);
+    *ret_copy = copy;
+    return 0;
+}
+
+void mim_appender_verbatim_commit(struct mim_appender *appender, const struct mim_frame_header *header) {
     uint64_t size = 0;
+    bool roll = header->kind == MIM_FRAME_ROLL;
     int rc = roll ? spare_claim(appender->ring, &size) : 0;
-    if (rc != 0) {
-        return rc;
-    }
-    memcpy(appender->ring->bytes + appender->ring_head % MIM_RING_SIZE, frame, header->size);
+    MIM_ASSERT(rc == 0); /* the copy made sure; nobody else claims it */
     appender->next_position += header->event_count;
     appender->epoch = header->epoch;
     appender->last_time_ms = mim_appender_time(appender, header->base_time_ms);
@@ -267,7 +279,6 @@ int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_
     if (roll) {
         segment_begin(appender, header->base_time_ms, size);
     }
-    return 0;
 }
 
 bool mim_appender_idle(const struct mim_appender *appender) {

@@ -63,8 +63,9 @@ struct mim_appender {
     int64_t last_time_ms; /* greatest time given out */
     mim_position_t segment_first_position;
     mim_lsn_t segment_base_lsn;
-    uint64_t segment_size; /* bytes that fit in the current segment */
-    uint64_t ring_head;    /* absolute bytes put into the ring */
+    uint64_t segment_size;   /* bytes that fit in the current segment */
+    mim_lsn_t confirmed_lsn; /* durable on as many standbys as are asked for; UINT64_MAX: none are */
+    uint64_t ring_head;      /* absolute bytes put into the ring */
     /* the open frame */
     bool open;
     uint8_t *frame;      /* its first byte in the ring */
@@ -104,10 +105,19 @@ void mim_appender_commit(struct mim_appender *appender, size_t size, uint32_t ev
 void mim_appender_seal(struct mim_appender *appender);
 /** Appends a frame without records (EPOCH with the appender's epoch, SEAL) and hands it over. AGAIN, NO_SPACE. */
 int mim_appender_control(struct mim_appender *appender, enum mim_frame_kind kind, int64_t time_ms);
-/** Standby: appends a primary's finished frame as it stands (after the caller checked it); rolls when it is a
- *  ROLL frame. AGAIN, NO_SPACE. */
-int mim_appender_verbatim(struct mim_appender *appender, const struct mim_frame_header *header, const uint8_t *frame);
-/** True when everything appended may be acknowledged. */
+/** Standby: copies a primary's finished frame into the ring as it stands (after the caller checked it), 8-byte aligned,
+ *  where it may be applied before it is taken in. AGAIN, NO_SPACE: nothing happened. */
+int mim_appender_verbatim_copy(struct mim_appender *appender, const struct mim_frame_header *header,
+                               const uint8_t *frame, const uint8_t **ret_copy);
+/** Takes the copy in: hands it to the writer; rolls when it is a ROLL frame. */
+void mim_appender_verbatim_commit(struct mim_appender *appender, const struct mim_frame_header *header);
+/** What may be shown to the outside: everything before it is as durable as the mode says, here and on standbys. */
+static inline mim_lsn_t mim_appender_shown(const struct mim_appender *appender) {
+    mim_lsn_t gate = atomic_load_explicit(&appender->ring->gate_lsn, memory_order_acquire);
+    return appender->confirmed_lsn < gate ? appender->confirmed_lsn : gate;
+}
+
+/** True when everything appended is written as the mode says. */
 bool mim_appender_idle(const struct mim_appender *appender);
 
 #endif

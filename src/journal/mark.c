@@ -3,7 +3,7 @@
 //
 //   0  8 magic "MIMMARK1"   32 8 position      56 8 check: XXH3-64 of bytes 0..55
 //   8 16 history uuid       40 8 chain
-//   24 8 durable LSN        48 4 epoch, 52 4 reserved, zero
+//   24 8 durable LSN        48 4 epoch, 52 4 flags: 1 = the journal of a standby, other bits zero
 #include "base/hash.h"
 #include "journal/segment.h"
 
@@ -12,6 +12,7 @@
 #define MARK_MAGIC    0x314b52414d4d494dull /* "MIMMARK1" */
 #define MARK_CHECKED  56u
 #define MARK_SIZE     64u
+#define MARK_STANDBY  1u
 
 int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, struct mim_error *reterr) {
     uint8_t bytes[MARK_SIZE] = {0};
@@ -21,6 +22,7 @@ int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, stru
     mim_put64(bytes + 32, mark->position);
     mim_put64(bytes + 40, mark->chain);
     mim_put32(bytes + 48, mark->epoch);
+    mim_put32(bytes + 52, mark->standby ? MARK_STANDBY : 0);
     mim_put64(bytes + MARK_CHECKED, mim_hash64(bytes, MARK_CHECKED, 0));
 
     mim_file_t file = 0;
@@ -56,7 +58,7 @@ int mim_mark_read(struct mim_storage storage, struct mim_mark *ret_mark, struct 
     if (code != 0) {
         return code;
     }
-    if (got != MARK_SIZE || mim_get64(bytes) != MARK_MAGIC || mim_get32(bytes + 52) != 0 ||
+    if (got != MARK_SIZE || mim_get64(bytes) != MARK_MAGIC || (mim_get32(bytes + 52) & ~MARK_STANDBY) != 0 ||
         mim_get64(bytes + MARK_CHECKED) != mim_hash64(bytes, MARK_CHECKED, 0)) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "%s is damaged: no evidence from it", MARK_PATH);
     }
@@ -65,6 +67,7 @@ int mim_mark_read(struct mim_storage storage, struct mim_mark *ret_mark, struct 
         .position = mim_get64(bytes + 32),
         .chain = mim_get64(bytes + 40),
         .epoch = mim_get32(bytes + 48),
+        .standby = mim_get32(bytes + 52) == MARK_STANDBY,
     };
     memcpy(mark.history.uuid, bytes + 8, sizeof(mark.history.uuid));
     *ret_mark = mark;

@@ -490,6 +490,7 @@ int mim_reader_ending(struct mim_reader *reader, struct mim_journal_ending *ret_
         .lsn = reader_lsn(reader),
         .stop = reader->stop,
         .evidence_lsn = reader->options.evidence_lsn,
+        .standby = reader->options.standby,
     };
     memcpy(tail.reason, reader->reason, sizeof(tail.reason));
     if (reader->options.limit > tail.evidence_lsn && reader->stop != MIM_STOP_LIMIT) {

@@ -45,6 +45,7 @@ struct mim_reader_options {
     uint64_t previous_chain; /* chain before `from`; checked unless from == 0 */
     mim_lsn_t limit;         /* read only what lies before it (a live journal's durable LSN); 0: no limit */
     mim_lsn_t evidence_lsn;  /* durable LSN known from elsewhere (mark, snapshots, standbys); 0: none */
+    bool standby;            /* a standby's journal: its frames are no evidence of durability (mim_mark) */
     bool skip_payload_check; /* trust the payloads (dump of damaged journals; never for replay) */
     bool headers_only;       /* walk over headers: frame.bytes is the 64 bytes of the header, payloads are not read */
 };

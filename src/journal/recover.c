@@ -148,7 +148,7 @@ static int torn_or_damaged(const struct mim_tail *tail, mim_file_t file, uint64_
         return code;
     }
     char evidence[128];
-    if (witness.lsn != 0 && witness.durable_lsn > tail->lsn) {
+    if (!tail->standby && witness.lsn != 0 && witness.durable_lsn > tail->lsn) {
         (void)snprintf(evidence, sizeof(evidence),
                        "the frame at LSN %" PRIu64 " proves that it was durable up to LSN %" PRIu64, witness.lsn,
                        witness.durable_lsn);

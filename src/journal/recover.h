@@ -28,6 +28,7 @@ struct mim_tail {
     char reason[160];
     bool foreign_start;     /* reading began here, and the journal before has another chain than was asked for */
     mim_lsn_t evidence_lsn; /* durable up to here, from outside the frames; 0: none */
+    bool standby;           /* the frames are a primary's: what they tell of durability is no evidence here */
 };
 
 /** The tail rule. Reads the whole rest of the segment. IO, MEMORY. */

@@ -47,6 +47,8 @@ struct mim_mark {
     mim_position_t position;
     uint64_t chain; /* of the last frame before durable_lsn */
     mim_epoch_t epoch;
+    bool
+        standby; /* what stands behind durable_lsn came from a primary: its frames tell what was durable there, not here */
 };
 /** Writes journal/mark atomically (temporary, sync, rename, directory sync). */
 MIM_CHECKED int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, struct mim_error *reterr);

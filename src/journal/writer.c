@@ -51,6 +51,8 @@ static int frame_complete(struct mim_writer *writer, const struct mim_handoff *h
         writer->chain = mim_get64(frame + 56);
         return 0;
     }
+    writer->promoted |= writer->standby;
+    writer->standby = false;
     struct mim_frame_header header = {
         .kind = frame[4],
         .size = mim_get32(frame + 8),
@@ -111,7 +113,7 @@ static int step_write(struct mim_writer *writer, uint64_t tail, uint64_t head, u
     int rc = 0;
     for (; tail != head && bytes < MIM_STEP_BYTES_MAX; tail++) {
         const struct mim_handoff *handoff = &writer->ring->handoffs[tail % MIM_RING_HANDOFFS];
-        if (handoff->kind == MIM_HANDOFF_ROLL) {
+        if (handoff->kind == MIM_HANDOFF_ROLL || (handoff->kind == MIM_HANDOFF_VERBATIM && !writer->standby)) {
             break;
         }
         rc = frame_complete(writer, handoff, reterr);
@@ -147,6 +149,13 @@ static bool sync_due(const struct mim_writer *writer, uint64_t now_ns) {
     }
 }
 
+/** A standby's journal has become a primary's, or the other way: from this mark on frames are evidence of what is
+ *  durable here, or are not. */
+static int standby_mark(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr) {
+    int rc = writer_sync(writer, now_ns, reterr);
+    return rc != 0 ? rc : mim_writer_mark(writer, reterr);
+}
+
 int mim_writer_step(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr) {
     if (writer->failed) {
         return 0;
@@ -158,9 +167,18 @@ int mim_writer_step(struct mim_writer *writer, uint64_t now_ns, struct mim_error
     if (writer->written_lsn == writer->synced_lsn) {
         writer->synced_ns = now_ns; /* the interval counts from the first byte that is not synced */
     }
-    int rc = step_write(writer, tail, head, &done, reterr);
+    int rc = 0;
+    if (tail != head && ring->handoffs[tail % MIM_RING_HANDOFFS].kind == MIM_HANDOFF_VERBATIM && !writer->standby) {
+        writer->standby = true;
+        rc = standby_mark(writer, now_ns, reterr);
+    }
+    rc = rc != 0 ? rc : step_write(writer, tail, head, &done, reterr);
     if (rc == 0 && sync_due(writer, now_ns)) {
         rc = writer_sync(writer, now_ns, reterr);
+    }
+    if (rc == 0 && writer->promoted) {
+        rc = standby_mark(writer, now_ns, reterr);
+        writer->promoted = rc != 0;
     }
     if (rc != 0) {
         return writer_fail(writer, rc);

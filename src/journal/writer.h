@@ -16,6 +16,7 @@ struct mim_writer_options {
     uint64_t interval_ns;      /* INTERVAL: at most this long between syncs while there is something to sync */
     uint64_t segment_size_max; /* 0: MIM_SEGMENT_SIZE_MAX */
     uint64_t segment_size_min; /* 0: MIM_SEGMENT_SIZE_MIN; smaller ones are for tests that roll often. At least 8 KiB */
+    bool standby; /* frames come from a primary: the mark says so, until this journal writes a frame of its own */
     const struct mim_clock *clock; /* borrowed: times the syncs for the counters; NULL: those times stay 0 */
 };
 

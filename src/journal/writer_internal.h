@@ -18,6 +18,8 @@ struct mim_writer {
     struct mim_writer_options options;
     struct mim_history history;
     bool failed;
+    bool standby;  /* nothing but a primary's frames since the mark was written */
+    bool promoted; /* the first frame of our own is written: the mark has to follow */
     mim_file_t file;
     mim_lsn_t first_lsn; /* of the whole journal */
     mim_lsn_t base_lsn;  /* of the segment being written */

@@ -21,6 +21,7 @@ int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr) {
         .position = writer->synced_position,
         .chain = writer->chain,
         .epoch = writer->epoch,
+        .standby = writer->standby,
     };
     int rc = mim_mark_write(writer->storage, &mark, reterr);
     return rc == MIM_E_NO_SPACE ? 0 : rc;
@@ -190,7 +191,7 @@ static int writer_segment(struct mim_writer *writer, const struct mim_segments *
         .base_lsn = segments->count == 0 ? 0 : ending->lsn,
         .previous_chain = writer->chain,
         .epoch = ending->epoch,
-        .base_time_ms = time_ms,
+        .base_time_ms = segments->count > 0 ? ending->time_ms : time_ms, /* as the ROLL frame: standbys make the same */
     };
     *ret_size = writer->ring->segment_size_min;
     *ret_lsn = header.base_lsn + MIM_SEGMENT_HEADER_SIZE;
@@ -208,6 +209,7 @@ int mim_writer_open(struct mim_storage storage, struct mim_ring *ring, const str
     writer->storage = storage;
     writer->ring = ring;
     writer->options = *options;
+    writer->standby = options->standby;
     writer->history = segments->count > 0 ? segments->items[0].header.history : *history;
     writer->chain = segments->count > 0 ? ending->chain : mim_history_seed(history);
     writer->first_lsn = segments->count > 0 ? segments->items[0].header.base_lsn : 0;

@@ -131,6 +131,14 @@ static void reply_refused(struct mim_call *call, const struct mim_outcome *outco
 
 enum mim_verdict_of_call mim_cmd_do(struct mim_call *call) {
     struct mim_server *server = call->server;
+    if (MIM_UNLIKELY(server->replication.guarded)) {
+        char text[MIM_HOST_SIZE_MAX + 96];
+        const char *prefix = mim_replication_refusal(server, text, sizeof(text));
+        if (prefix != NULL) {
+            mim_reply_errorf(call->reply, prefix, "%s", text);
+            return MIM_CALL_DONE;
+        }
+    }
     struct mim_request request = {.command = call->arguments[2]};
     if (MIM_UNLIKELY(!address_split(call->arguments[1], &request.type, &request.id))) {
         mim_reply_errorf(call->reply, "ERR", "the aggregate must be given as type/id");
@@ -144,6 +152,8 @@ enum mim_verdict_of_call mim_cmd_do(struct mim_call *call) {
     mim_engine_execute(server->engine, &server->appender, &request, outcome);
     if (MIM_LIKELY(outcome->kind == MIM_OUTCOME_DONE)) {
         mim_reply_pair(call->reply, outcome->version, outcome->position);
+        call->session->write_gate =
+            outcome->gate > call->session->write_gate ? outcome->gate : call->session->write_gate;
     } else if (outcome->kind == MIM_OUTCOME_AGAIN) {
         return MIM_CALL_AGAIN;
     } else {

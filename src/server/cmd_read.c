@@ -49,9 +49,52 @@ enum mim_verdict_of_call mim_cmd_get(struct mim_call *call) {
     return MIM_CALL_DONE;
 }
 
+#define MIN_POSITION_WAIT_NS 1000000000ull
+
+/** STATE ... MIN POSITION p [TIMEOUT ms]: has the image come that far? False: the verdict says what to do. */
+static bool position_reached(struct mim_call *call, enum mim_verdict_of_call *ret_verdict) {
+    struct mim_server *server = call->server;
+    struct mim_session *session = call->session;
+    struct mim_engine_point point;
+    const struct mim_slice *a = call->arguments;
+    int64_t position = 0;
+    int64_t ms = (int64_t)(MIN_POSITION_WAIT_NS / 1000000u);
+    bool good =
+        (call->count == 5 ||
+         (call->count == 7 && mim_word_is(a[5], "TIMEOUT") &&
+          mim_parse_i64((struct mim_string){.data = (const char *)a[6].data, .size = a[6].size}, 0, 3600000, &ms))) &&
+        mim_word_is(a[3], "POSITION") &&
+        mim_parse_i64((struct mim_string){.data = (const char *)a[4].data, .size = a[4].size}, 0, INT64_MAX, &position);
+    if (!good) {
+        mim_reply_errorf(call->reply, "ERR", "syntax error: STATE type/id MIN POSITION p [TIMEOUT ms]");
+        return false;
+    }
+    mim_engine_point(server->engine, &point);
+    uint64_t now = server->clock.monotonic_ns(server->clock.context);
+    if (session->wait_begun_ns == 0) {
+        session->wait_begun_ns = now;
+    }
+    if (point.position < (uint64_t)position && now - session->wait_begun_ns < (uint64_t)ms * 1000000u) {
+        *ret_verdict = MIM_CALL_AGAIN;
+        return false;
+    }
+    session->wait_begun_ns = 0;
+    if (point.position < (uint64_t)position) {
+        mim_reply_errorf(call->reply, "UNKNOWN", "position %lld is not here after %lld ms: this server is at %llu",
+                         (long long)position, (long long)ms, (unsigned long long)point.position);
+    }
+    return point.position >= (uint64_t)position;
+}
+
 enum mim_verdict_of_call mim_cmd_state(struct mim_call *call) {
-    if (call->count > 2) {
+    if (call->count > 2 && !mim_word_is(call->arguments[2], "MIN")) {
         return mim_cmd_state_at(call);
+    }
+    if (call->count > 2) {
+        enum mim_verdict_of_call verdict = MIM_CALL_DONE;
+        if (!position_reached(call, &verdict)) {
+            return verdict;
+        }
     }
     mim_version_t version;
     if (state_fetch(call, &version)) {

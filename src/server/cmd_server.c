@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Commands about the server: CONFIG INFO TIME ROLE DBSIZE SHUTDOWN.
+// Commands about the server: CONFIG INFO TIME DBSIZE SHUTDOWN.
 #include <string.h>
 #include <strings.h>
 
@@ -19,17 +19,6 @@ enum mim_verdict_of_call mim_cmd_time(struct mim_call *call) {
     mim_reply_array(call->reply, 2);
     mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits((uint64_t)(now / 1000), text)));
     mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits((uint64_t)(now % 1000) * 1000, text)));
-    return MIM_CALL_DONE;
-}
-
-enum mim_verdict_of_call mim_cmd_role(struct mim_call *call) {
-    struct mim_server *server = call->server;
-    uint64_t position =
-        server->ring_ready ? atomic_load_explicit(&server->ring.gate_position, memory_order_acquire) : 0;
-    mim_reply_array(call->reply, 3);
-    mim_reply_text(call->reply, "master");
-    mim_reply_integer(call->reply, (int64_t)position);
-    mim_reply_array(call->reply, 0);
     return MIM_CALL_DONE;
 }
 

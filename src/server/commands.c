@@ -10,14 +10,15 @@
 #define A MIM_COMMAND_ADMIN
 #define L MIM_COMMAND_LOADING
 #define N MIM_COMMAND_NO_AUTH
+#define S MIM_COMMAND_SYNCING
 
 static const struct mim_command commands[] = {
     {"DO", -3, W | F, mim_cmd_do, "aggregates",
      "type/id Command [field value ...|{json}] [@if VERSION] [@id KEY] [@corr ID] [@cause ID] [@by ACTOR]",
      "Decides a command; answers the aggregate's version and the last event's position when they are durable."},
     {"GET", 2, R | F, mim_cmd_get, "aggregates", "type/id", "The state of an aggregate as JSON, or nil."},
-    {"STATE", -2, R | F, mim_cmd_state, "aggregates", "type/id [AT VERSION n|AT POSITION p|AT TIME t]",
-     "Version and state of an aggregate, now or in the past, or nil."},
+    {"STATE", -2, R | F, mim_cmd_state, "aggregates", "type/id [AT VERSION n|AT POSITION p|AT TIME t|MIN POSITION p]",
+     "Version and state of an aggregate, now or in the past, or nil; with MIN as soon as position p is there."},
     {"EVENTS", -2, R, mim_cmd_events, "history", "type/id [FROM version] [TO version] [COUNT n] [TYPES type,...] [REV]",
      "The events of one aggregate as CloudEvents."},
     {"JOURNAL", -1, R, mim_cmd_journal, "history", "[FROM position] [COUNT n] [TYPES type,...] [CORR id]",
@@ -26,7 +27,7 @@ static const struct mim_command commands[] = {
      "Pushes every event from a position on, or from now on, as it is durable, until UNFOLLOW."},
     {"UNFOLLOW", 1, F, mim_cmd_unfollow, "history", "", "Ends FOLLOW."},
     {"QUERY", -3, R, mim_cmd_query, "aggregates", "type Name [argument ...]", "Answers a query of the model as JSON."},
-    {"PING", -1, F, mim_cmd_ping, "connection", "[message]", "Answers PONG, or the message."},
+    {"PING", -1, F | S, mim_cmd_ping, "connection", "[message]", "Answers PONG, or the message."},
     {"SCHEMA", -1, R | L, mim_cmd_schema, "server", "[type]", "Commands, events, state and queries as JSON."},
     {"DIGEST", 1, R, mim_cmd_digest, "server", "", "Position and digest of all state, when it is durable."},
     {"ECHO", 2, F | L, mim_cmd_echo, "connection", "message", "Answers the message."},
@@ -43,7 +44,23 @@ static const struct mim_command commands[] = {
      "Reads options, sets those that may change at run time, resets the statistics."},
     {"INFO", -1, L, mim_cmd_info, "server", "[section ...]", "Facts and figures about the server."},
     {"TIME", 1, F | L, mim_cmd_time, "server", "", "Unix seconds and microseconds."},
-    {"ROLE", 1, F | L, mim_cmd_role, "server", "", "The role in replication."},
+    {"ROLE", 1, F | L, mim_cmd_role, "replication", "", "The role in replication."},
+    {"REPLICAOF", 3, A | S, mim_cmd_replicaof, "replication", "host port|NO ONE",
+     "Makes this a standby of another server; or, with NO ONE, a primary, in a new epoch."},
+    {"SLAVEOF", 3, A | S, mim_cmd_replicaof, "replication", "host port|NO ONE", "REPLICAOF by its old name."},
+    {"WAIT", 3, F, mim_cmd_wait, "replication", "numreplicas timeout",
+     "Waits until so many standbys have this connection's commands durably, or so many ms have passed; answers how "
+     "many."},
+    {"FAILOVER", -1, A, mim_cmd_failover, "replication", "[TO host port] [TIMEOUT ms]",
+     "Hands over to a standby without loss; answers when it has taken over."},
+    {"REPLICATE", 8, A, mim_cmd_replicate, "replication", "protocol history epoch lsn chain position port",
+     "A standby says where it stands; frames follow."},
+    {"REPLFILES", 2, A, mim_cmd_replfiles, "replication", "all|tail", "Which files a new standby copies."},
+    {"REPLREAD", 4, A, mim_cmd_replread, "replication", "path offset count", "A piece of such a file."},
+    {"REPLPROBE", -3, A, mim_cmd_replprobe, "replication", "lsn chain [lsn chain ...]",
+     "Which is the newest common boundary."},
+    {"REPLACK", 3, A | F, mim_cmd_replack, "replication", "lsn position", "A standby confirms what is durable there."},
+    {"REPLPROMOTED", 1, A, mim_cmd_replpromoted, "replication", "", "The standby of a FAILOVER has taken over."},
     {"SNAPSHOT", 1, A, mim_cmd_snapshot, "server", "", "Makes a snapshot; answers its position when it is complete."},
     {"LASTSAVE", 1, F | L, mim_cmd_lastsave, "server", "", "Unix seconds of the last snapshot, or of the start."},
     {"DBSIZE", 1, R | F, mim_cmd_dbsize, "server", "", "How many aggregates there are."},
@@ -59,6 +76,7 @@ _Static_assert(COMMAND_COUNT < MIM_COMMAND_NONE, "room in the statistics");
 #undef A
 #undef L
 #undef N
+#undef S
 
 const struct mim_command *mim_commands(size_t *ret_count) {
     *ret_count = COMMAND_COUNT;

@@ -30,6 +30,7 @@ enum mim_command_flag {
     MIM_COMMAND_ADMIN = 8,
     MIM_COMMAND_LOADING = 16, /* served while the journal is being replayed */
     MIM_COMMAND_NO_AUTH = 32, /* served before AUTH */
+    MIM_COMMAND_SYNCING = 64, /* served while a standby waits for its first copy */
 };
 
 struct mim_command {
@@ -62,5 +63,8 @@ mim_command_fn mim_cmd_state_at, mim_cmd_events, mim_cmd_journal, mim_cmd_follow
 mim_command_fn mim_cmd_ping, mim_cmd_echo, mim_cmd_hello, mim_cmd_auth, mim_cmd_select, mim_cmd_quit, mim_cmd_reset;
 mim_command_fn mim_cmd_client, mim_cmd_command, mim_cmd_config, mim_cmd_info, mim_cmd_time, mim_cmd_shutdown;
 mim_command_fn mim_cmd_snapshot, mim_cmd_lastsave, mim_cmd_role, mim_cmd_dbsize;
+mim_command_fn mim_cmd_replicaof, mim_cmd_wait, mim_cmd_failover;
+mim_command_fn mim_cmd_replicate, mim_cmd_replfiles, mim_cmd_replread, mim_cmd_replprobe, mim_cmd_replack,
+    mim_cmd_replpromoted;
 
 #endif

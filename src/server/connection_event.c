@@ -275,7 +275,7 @@ static void settle(struct mim_session *session, mim_lsn_t gate) {
 }
 
 void mim_connections_settle(struct mim_server *server, bool gate_moved) {
-    mim_lsn_t gate = server->ring_ready ? atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) : 0;
+    mim_lsn_t gate = server->appender_ready ? mim_appender_shown(&server->appender) : 0;
     if (gate_moved) {
         TAILQ_CONCAT(&server->fresh, &server->waiting, queue_link);
         struct mim_session *session;
@@ -341,6 +341,9 @@ void mim_connection_open(struct mim_server *server, int fd, bool is_unix, const 
 void mim_connections_stop_reading(struct mim_server *server) {
     struct mim_session *session;
     TAILQ_FOREACH(session, &server->sessions, all_link) {
+        if (session->standby != NULL && session->standby->streaming) {
+            continue; /* standbys get what is left, and confirm it */
+        }
         stall_leave(session);
         if (!session->lingering) {
             reading_stop(session);
@@ -353,7 +356,7 @@ void mim_connections_stop_reading(struct mim_server *server) {
 bool mim_connections_drained(const struct mim_server *server) {
     struct mim_session *session;
     TAILQ_FOREACH(session, &server->sessions, all_link) {
-        if (!mim_session_drained(session)) {
+        if (!mim_session_drained(session) && session->standby == NULL) {
             return false;
         }
     }

@@ -90,3 +90,14 @@ bool mim_holdback_take(struct mim_holdback *holdback, mim_lsn_t gate, struct mim
     holdback->requests -= ret_mark->requests;
     return true;
 }
+
+const struct mim_hold_mark *mim_holdback_first(const struct mim_holdback *holdback) {
+    return holdback->count == 0 ? NULL : &holdback->marks[holdback->first];
+}
+
+void mim_holdback_first_replaced(struct mim_holdback *holdback, uint64_t end) {
+    uint64_t moved = end - holdback->marks[holdback->first].end; /* wraps when it became shorter: sums come out right */
+    for (uint32_t i = 0; i < holdback->count; i++) {
+        holdback->marks[(holdback->first + i) & (holdback->capacity - 1)].end += moved;
+    }
+}

@@ -47,6 +47,11 @@ MIM_CHECKED int mim_holdback_add(struct mim_holdback *holdback, uint64_t end, mi
 /** Takes the first mark out when the gate lets it pass; false when there is none or it has to wait. */
 bool mim_holdback_take(struct mim_holdback *holdback, mim_lsn_t gate, struct mim_hold_mark *ret_mark);
 
+/** The first mark, NULL when there is none. */
+const struct mim_hold_mark *mim_holdback_first(const struct mim_holdback *holdback);
+/** The bytes of the first mark were replaced: it ends at `end` now, and what follows has moved with it. */
+void mim_holdback_first_replaced(struct mim_holdback *holdback, uint64_t end);
+
 /** Gives the memory back when it is empty and large. */
 void mim_holdback_shrink(struct mim_holdback *holdback);
 

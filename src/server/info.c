@@ -66,7 +66,7 @@ static void section_server(struct mim_server *server, struct mim_buffer *out) {
     line(out, "uptime_in_seconds:%llu", (ull)uptime);
     line(out, "uptime_in_days:%llu", (ull)(uptime / 86400));
     line(out, "phase:%s", phases[server->phase]);
-    line(out, "role:master");
+    line(out, "role:%s", server->replication.role == MIM_ROLE_PRIMARY ? "master" : "slave");
     line(out, "dir:%s", server->options.dir);
     line(out, "config_file:%s", server->options.config_file == NULL ? "" : server->options.config_file);
     line(out, "recovery_ms:%llu", (ull)(server->recovery_ns / 1000000u));
@@ -193,6 +193,7 @@ static void section_stats(struct mim_server *server, struct mim_buffer *out) {
     line(out, "events:%llu", (ull)stats.events);
     line(out, "idempotency_keys:%llu", (ull)stats.keys);
     line(out, "idempotency_window:%llu", (ull)stats.key_window);
+    line(out, "unknown_replies:%llu", (ull)c->unknown);
     line(out, "stalls_journal:%llu", (ull)c->stalls_journal);
     line(out, "stalls_output:%llu", (ull)c->stalls_output);
     line(out, "loop_turns:%llu", (ull)c->turns);
@@ -256,6 +257,10 @@ static void section_image(struct mim_server *server, struct mim_buffer *out) {
 
 static void section_snapshot(struct mim_server *server, struct mim_buffer *out) { mim_snapshotter_info(server, out); }
 
+static void section_replication(struct mim_server *server, struct mim_buffer *out) {
+    mim_replication_info(server, out);
+}
+
 static void section_model(struct mim_server *server, struct mim_buffer *out) {
     const struct mim_compiled *compiled = server->options.compiled;
     line(out, "model:%s", compiled->model->name);
@@ -292,6 +297,7 @@ static const struct section {
     {"LATENCYSTATS", "Latencystats", section_latencystats},
     {"IMAGE", "Image", section_image},
     {"SNAPSHOT", "Snapshot", section_snapshot},
+    {"REPLICATION", "Replication", section_replication},
     {"MODEL", "Model", section_model},
     {"KEYSPACE", "Keyspace", section_keyspace},
 };

@@ -19,6 +19,7 @@
 #include "server/journal_thread.h"
 #include "server/latency.h"
 #include "server/log.h"
+#include "server/replication.h"
 #include "server/resp_parse.h"
 #include "server/resp_write.h"
 #include "server/server.h"
@@ -117,7 +118,11 @@ struct mim_session {
     uint64_t deadline_ns; /* closing: when patience ends; 0: none */
     uint64_t id;
     uint64_t requests;
-    uint64_t snapshot_ticket; /* SNAPSHOT waits for this one; 0: none */
+    uint64_t snapshot_ticket;         /* SNAPSHOT waits for this one; 0: none */
+    uint64_t handover_ticket;         /* FAILOVER likewise */
+    uint64_t wait_begun_ns;           /* WAIT, and STATE ... MIN POSITION; 0: not waiting */
+    mim_lsn_t write_gate;             /* of its newest command: what WAIT waits for */
+    struct mim_standby_feed *standby; /* owned; NULL: not a standby's */
     uint16_t last_command;
     char name[MIM_CLIENT_NAME_MAX];
     char library[MIM_CLIENT_NAME_MAX];
@@ -151,6 +156,7 @@ struct mim_server_counters {
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
     uint64_t stalls_journal, stalls_output;
     uint64_t turns, seals;
+    uint64_t unknown; /* held replies that were given up */
 };
 
 struct mim_listener {
@@ -199,6 +205,9 @@ struct mim_server {
     uint64_t recovery_ns, recovery_events, recovery_done, recovery_total, recovery_logged_ns;
 
     struct mim_snapshotter snapshotter;
+    struct mim_replication replication;
+    bool opening;        /* the journal is being replayed */
+    uint64_t opening_ns; /* since then */
 
     /* loop */
     struct event_base *base;
@@ -260,6 +269,14 @@ bool mim_session_drained(const struct mim_session *session);
 void mim_session_refuse(struct mim_session *session, const char *prefix, const char *text);
 void mim_session_set_limits(struct mim_session *session);
 void mim_session_set_authenticated(struct mim_session *session, bool authenticated);
+
+/* give_up.c */
+/** Answers UNKNOWN where standbys have not confirmed in time. */
+void mim_sessions_give_up(struct mim_server *server);
+
+/* server.c */
+/** Between two turns: closes the journal, lets replication change what is on disk, opens it again. */
+void mim_server_reopen(struct mim_server *server);
 
 /* connection_event.c: sockets of sessions */
 extern const struct mim_transport_ops mim_transport_plain;

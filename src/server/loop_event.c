@@ -61,6 +61,7 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     rates_tick(server);
     spare_tick(server);
     mim_snapshotter_tick(server);
+    mim_replication_tick(server);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *context) {
@@ -108,6 +109,9 @@ static void on_seal(evutil_socket_t fd, short what, void *context) {
     (void)what;
     struct mim_server *server = context;
     server->seal_armed = false;
+    if (server->replication.role == MIM_ROLE_STANDBY || server->replication.promoting) {
+        return; /* the journal is the primary's */
+    }
     if (server->phase != MIM_PHASE_SERVING || server->appender.next_lsn == server->seal_lsn) {
         return;
     }
@@ -152,7 +156,8 @@ static void turn_failed(struct mim_server *server, int code) {
 static void turn_stop(struct mim_server *server) {
     uint64_t passed = server->now_ns - server->stop_ns;
     if (!server->stop_sealed) {
-        if (server->appender.next_lsn == server->seal_lsn || seal_append(server) != MIM_E_AGAIN) {
+        if (server->replication.role == MIM_ROLE_STANDBY || server->appender.next_lsn == server->seal_lsn ||
+            seal_append(server) != MIM_E_AGAIN) {
             server->stop_sealed = true; /* on a full disk there is no seal, and nothing else is lost by that */
         }
     }
@@ -166,7 +171,9 @@ static void turn_stop(struct mim_server *server) {
         }
         return;
     }
-    if (mim_connections_drained(server) || passed > MIM_STOP_FLUSH_NS) {
+    bool confirmed =
+        mim_feeds_confirmed_count(server, server->appender.next_lsn) >= server->replication.streaming_count;
+    if ((mim_connections_drained(server) && confirmed) || passed > MIM_STOP_FLUSH_NS) {
         server->phase = MIM_PHASE_STOPPED;
     }
 }
@@ -189,13 +196,17 @@ static void turn_end(struct mim_server *server) {
                 mim_connections_retry(server);
             }
         }
+        mim_replication_turn(server);
         turn_seal(server);
-        mim_lsn_t gate = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+        mim_lsn_t gate = mim_appender_shown(&server->appender);
         gate_moved = gate != server->gate_seen;
         server->gate_seen = gate;
         if (MIM_UNLIKELY(server->snapshotter.phase == MIM_SNAPSHOT_GATED)) {
             mim_snapshotter_gate(server, gate);
         }
+    }
+    if (!server->runners_ready) {
+        mim_replication_turn(server);
     }
     if (server->phase == MIM_PHASE_SERVING) {
         mim_past_turn(server, gate_moved);
@@ -213,7 +224,8 @@ static void turn_end(struct mim_server *server) {
 
 /** True when the next turn may wait for sockets. */
 static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
-    if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server)) {
+    if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server) ||
+        mim_replication_busy(server)) {
         return false;
     }
     if (server->options.busy_poll_us != 0) {
@@ -238,6 +250,9 @@ void mim_loop_run(struct mim_server *server) {
             mim_runners_awake(&server->runners);
         }
         turn_end(server);
+        if (MIM_UNLIKELY(server->replication.reopen != MIM_REOPEN_NONE) && server->phase <= MIM_PHASE_SERVING) {
+            mim_server_reopen(server);
+        }
     }
 }
 
@@ -254,6 +269,7 @@ void mim_loop_stop(struct mim_server *server, const char *reason) {
     server->phase = MIM_PHASE_STOPPING;
     server->stop_ns = mim_server_now(server);
     mim_listeners_close(server);
+    mim_link_stop(server, NULL);
     mim_connections_stop_reading(server);
 }
 

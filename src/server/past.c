@@ -46,9 +46,7 @@ void mim_past_close(struct mim_server *server) {
     server->past = NULL;
 }
 
-static mim_lsn_t gate_now(const struct mim_server *server) {
-    return atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
-}
+static mim_lsn_t gate_now(const struct mim_server *server) { return mim_appender_shown(&server->appender); }
 
 int mim_past_limit(struct mim_server *server, struct mim_error *reterr) {
     return mim_access_set_limit(server->past->access, gate_now(server), server->appender.segment_base_lsn, reterr);

@@ -33,6 +33,9 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .seal_idle_ms = 10,
         .verify = MIM_VERIFY_EAGER,
         .snapshot_keep = 2,
+        .sync_timeout_ms = 5000,
+        .replica_timeout_s = 5,
+        .replica_digest_s = 60,
     };
 }
 
@@ -98,11 +101,20 @@ static void report_recovery(const struct mim_server *server, const struct mim_re
 }
 
 /** Replays and opens the journal: after it, commands may be executed. */
-static int journal_open(struct mim_server *server, struct mim_error *reterr) {
+static int journal_open(struct mim_server *server, bool *ret_is_there, struct mim_error *reterr) {
     struct mim_recovery_options options = {.progress = on_progress, .progress_context = server};
     struct mim_recovery recovery = {0};
     server->recovery_logged_ns = mim_server_now(server);
-    int rc = mim_snapshotter_recover(server, &options, &recovery, reterr);
+    bool installed = false;
+    *ret_is_there = true;
+    int rc = mim_incoming_install(server->storage, &installed, reterr); /* a copy whose install was cut short */
+    rc = rc != 0 ? rc : mim_snapshotter_recover(server, &options, &recovery, reterr);
+    server->options.writer.standby = server->replication.role == MIM_ROLE_STANDBY;
+    if (rc == 0 && server->options.writer.standby && recovery.segments.count == 0) {
+        *ret_is_there = false; /* it comes from the primary */
+        mim_recovery_deinit(&recovery);
+        return 0;
+    }
     if (rc == 0) {
         report_recovery(server, &recovery);
         rc = mim_ring_init(&server->ring, reterr);
@@ -118,7 +130,7 @@ static int journal_open(struct mim_server *server, struct mim_error *reterr) {
                                 &server->appender, reterr);
     }
     server->recovery_events = recovery.events;
-    server->recovery_ns = mim_server_now(server) - server->started_ns;
+    server->recovery_ns = mim_server_now(server) - server->opening_ns;
     mim_recovery_deinit(&recovery);
     return rc;
 }
@@ -135,7 +147,7 @@ static int runners_open(struct mim_server *server, struct mim_error *reterr) {
     server->epoch = server->appender.epoch;
     server->seal_lsn = server->appender.next_lsn;
     server->last_lsn = server->appender.next_lsn;
-    server->gate_seen = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+    server->gate_seen = mim_appender_shown(&server->appender);
     server->spare_seen = MIM_SPARE_NEEDED;
     server->runners_ready = true; /* from here on they are stopped, however many run */
     return mim_runners_start(runners, reterr);
@@ -148,24 +160,6 @@ static void run_id_make(struct mim_server *server) {
     for (size_t i = 0; i < sizeof(random); i++) {
         (void)snprintf(server->run_id + i * 2, 3, "%02x", random[i]);
     }
-}
-
-static int server_open(struct mim_server *server, struct mim_error *reterr) {
-    limit_descriptors(server);
-    int rc = storage_open(server, reterr);
-    if (rc == 0) {
-        rc = mim_loop_open(server, reterr);
-    }
-    if (rc == 0) {
-        rc = mim_listeners_open(server, reterr);
-    }
-    if (rc == 0) {
-        rc = journal_open(server, reterr);
-    }
-    if (rc == 0) {
-        rc = mim_snapshotter_open(server, reterr);
-    }
-    return rc == 0 ? runners_open(server, reterr) : rc;
 }
 
 static void server_ready(struct mim_server *server) {
@@ -186,17 +180,52 @@ static void server_ready(struct mim_server *server) {
             (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
 }
 
+/** From what is on disk to an image that may be asked, or a standby that waits for its first copy. */
+static int engine_open(struct mim_server *server, struct mim_error *reterr) {
+    bool is_there = false;
+    server->opening = true;
+    int rc = journal_open(server, &is_there, reterr);
+    if (rc == 0 && is_there) {
+        rc = mim_snapshotter_open(server, reterr);
+        rc = rc != 0 ? rc : runners_open(server, reterr);
+    }
+    server->opening = false;
+    if (rc == 0) {
+        mim_replication_ready(server);
+        if (is_there) {
+            server_ready(server);
+        }
+    }
+    return rc;
+}
+
+static int server_open(struct mim_server *server, struct mim_error *reterr) {
+    limit_descriptors(server);
+    int rc = mim_replication_init(server, reterr);
+    rc = rc != 0 ? rc : storage_open(server, reterr);
+    if (rc == 0) {
+        rc = mim_loop_open(server, reterr);
+    }
+    if (rc == 0) {
+        rc = mim_listeners_open(server, reterr);
+    }
+    if (rc == 0) {
+        rc = mim_replication_open(server, reterr);
+    }
+    return rc == 0 ? engine_open(server, reterr) : rc;
+}
+
 /** Ends the threads and closes the journal. A thread that does not end takes the process with it. */
 static void journal_close(struct mim_server *server) {
     bool failed = server->phase == MIM_PHASE_FAILED;
+    bool clean = server->phase == MIM_PHASE_LOADING || (server->phase == MIM_PHASE_STOPPED && server->exit_status == 0);
     if (server->runners_ready && mim_runners_stop(&server->runners, failed ? FAILED_STOP_MS : CLEAN_STOP_MS) != 0) {
         mim_log(MIM_LOG_ERROR, "storage_hangs", "goes_on=no");
         _exit(mim_error_exit_status(MIM_E_IO));
     }
     if (server->writer != NULL) {
         struct mim_error error = {0};
-        if (server->phase == MIM_PHASE_STOPPED && server->exit_status == 0 &&
-            mim_writer_finish(server->writer, &error) != 0) {
+        if (clean && mim_writer_finish(server->writer, &error) != 0) {
             char quoted[MIM_LOG_QUOTED_SIZE];
             mim_log(MIM_LOG_ERROR, "storage_error", "text=%s goes_on=no", mim_log_quote(error.text, quoted));
             server->exit_status = mim_error_exit_status(MIM_E_IO);
@@ -207,15 +236,50 @@ static void journal_close(struct mim_server *server) {
         mim_ring_deinit(&server->ring);
         server->ring_ready = false;
     }
+    int wake_fd = server->runners.wake_fd;
+    memset(&server->runners, 0, sizeof(server->runners));
+    server->runners.wake_fd = wake_fd;
+    server->runners_ready = false;
+    server->appender_ready = false;
+    server->progress_seen = 0;
+}
+
+/** Everything that stands on the journal, from above to below. */
+static void engine_close(struct mim_server *server) {
+    mim_connections_close_all(server);
+    mim_past_close(server);
+    mim_replication_release(server);
+    mim_snapshotter_close(server);
+    memset(&server->snapshotter, 0, sizeof(server->snapshotter));
+    journal_close(server);
+    server->engine = mim_engine_free(server->engine);
+}
+
+static void log_start_failed(const struct mim_server *server, int code, const struct mim_error *error) {
+    char quoted[MIM_LOG_QUOTED_SIZE];
+    mim_log(MIM_LOG_ERROR, "start_failed", "code=%s dir=%s text=%s", mim_error_name(code), server->options.dir,
+            mim_log_quote(error->text, quoted));
+}
+
+void mim_server_reopen(struct mim_server *server) {
+    struct mim_error error = {0};
+    server->phase = MIM_PHASE_LOADING;
+    server->opening_ns = mim_server_now(server);
+    engine_close(server);
+    int rc = mim_replication_between(server, &error);
+    rc = rc != 0 ? rc : engine_open(server, &error);
+    if (rc != 0) {
+        log_start_failed(server, rc, &error);
+        server->exit_status = mim_error_exit_status(rc);
+        server->phase = MIM_PHASE_FAILED;
+    }
 }
 
 static void server_close(struct mim_server *server) {
-    mim_connections_close_all(server);
-    mim_past_close(server);
     mim_listeners_close(server);
-    mim_snapshotter_close(server);
-    journal_close(server);
-    server->engine = mim_engine_free(server->engine);
+    mim_link_stop(server, NULL);
+    engine_close(server);
+    mim_replication_close(server);
     mim_loop_close(server);
     if (server->storage_ready) {
         mim_file_close(server->storage, server->lock);
@@ -232,6 +296,7 @@ static void server_init(struct mim_server *server, const struct mim_server_optio
     server->options = *options;
     server->clock = mim_clock_posix();
     server->started_ns = mim_server_now(server);
+    server->opening_ns = server->started_ns;
     server->started_wall_ms = mim_server_wall_ms(server);
     server->pid = getpid();
     server->spare_fd = -1;
@@ -267,13 +332,10 @@ int mim_server_run(const struct mim_server_options *options) {
     struct mim_error error = {0};
     int rc = server_open(server, &error);
     if (rc != 0) {
-        char quoted[MIM_LOG_QUOTED_SIZE];
-        mim_log(MIM_LOG_ERROR, "start_failed", "code=%s dir=%s text=%s", mim_error_name(rc), server->options.dir,
-                mim_log_quote(error.text, quoted));
+        log_start_failed(server, rc, &error);
         server->exit_status = mim_error_exit_status(rc);
         server->phase = MIM_PHASE_FAILED;
     } else {
-        server_ready(server);
         mim_loop_run(server);
     }
     server_close(server);

@@ -39,6 +39,15 @@ struct mim_server_options {
     uint64_t snapshot_every_s;     /* 0: never */
     uint32_t snapshot_keep;        /* 2 */
     const char *config_file;       /* for INFO; NULL: none */
+    const char *replica_of;        /* "HOST:PORT" of the primary; NULL: this is one */
+    const char *primary_user;      /* what a standby authenticates with; NULL: no user, */
+    const char *primary_password;  /* NULL: no AUTH */
+    uint32_t sync_replicas;        /* standbys that have to confirm before a reply; 0: none */
+    uint32_t sync_timeout_ms;      /* then UNKNOWN: 5000 */
+    uint32_t replica_timeout_s;    /* silence after which a peer is given up: 5 */
+    uint32_t replica_digest_s;     /* digests are compared so often: 60; 0: never */
+    bool no_rewind;                /* never set a divergent journal aside: refuse to follow instead */
+    bool replica_tail_only;        /* a new standby copies snapshot and tail, not the whole journal */
 };
 
 void mim_server_options_default(struct mim_server_options *ret_options);

@@ -65,6 +65,7 @@ struct mim_session *mim_session_free(struct mim_session *session) {
     if (session != NULL) {
         MIM_ASSERT(session->magic == MIM_SESSION_MAGIC);
         mim_past_forget(session);
+        mim_feeds_forget(session);
         input_release(session);
         mim_resp_deinit(&session->parser);
         mim_holdback_deinit(&session->holdback);
@@ -197,8 +198,12 @@ static bool call_admitted(struct mim_call *call) {
         return false;
     }
     if (MIM_UNLIKELY(call->server->phase == MIM_PHASE_LOADING && (command->flags & MIM_COMMAND_LOADING) == 0)) {
-        mim_reply_errorf(call->reply, "LOADING", "memimage is replaying its journal");
-        return false;
+        bool copies = mim_replication_waits_for_copy(call->server);
+        if (!copies || (command->flags & MIM_COMMAND_SYNCING) == 0) {
+            mim_reply_errorf(call->reply, "LOADING",
+                             copies ? "memimage waits for its primary's data" : "memimage is replaying its journal");
+            return false;
+        }
     }
     return true;
 }

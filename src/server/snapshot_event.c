@@ -182,6 +182,7 @@ int mim_snapshotter_begin(struct mim_server *server, struct mim_error *reterr) {
         return mim_error_set(reterr, MIM_E_STATE, "a snapshot is being made already");
     }
     mim_appender_seal(&server->appender);
+    mim_replication_scan_lost(server);
     int rc = mim_engine_scan_begin(server->engine, reterr);
     if (rc != 0) {
         return rc;

@@ -47,6 +47,8 @@ struct mim_storage_ops {
     /* Allocates and zero-fills [0, size), so that later overwrites need no metadata. NO_SPACE leaves the file to be removed. */
     int (*preallocate)(void *self, mim_file_t file, uint64_t size, struct mim_error *reterr);
     int (*rename)(void *self, const char *from, const char *to, struct mim_error *reterr); /* replaces `to` */
+    /* A second name for a file that is never written again. NULL: this storage has no links. */
+    int (*link)(void *self, const char *from, const char *to, struct mim_error *reterr);
     int (*remove)(void *self, const char *path, struct mim_error *reterr);
     int (*make_dir)(void *self, const char *path, struct mim_error *reterr); /* 0 when it exists already */
     int (*sync_dir)(void *self, const char *path, struct mim_error *reterr); /* makes creations and renames durable */
@@ -100,6 +102,11 @@ static inline int mim_file_preallocate(struct mim_storage s, mim_file_t file, ui
 }
 static inline int mim_storage_rename(struct mim_storage s, const char *from, const char *to, struct mim_error *reterr) {
     return s.ops->rename(s.self, from, to, reterr);
+}
+/** STATE where the storage has no links: copy instead. */
+static inline int mim_storage_link(struct mim_storage s, const char *from, const char *to, struct mim_error *reterr) {
+    return s.ops->link == NULL ? mim_error_set(reterr, MIM_E_STATE, "no links here")
+                               : s.ops->link(s.self, from, to, reterr);
 }
 static inline int mim_storage_remove(struct mim_storage s, const char *path, struct mim_error *reterr) {
     return s.ops->remove(s.self, path, reterr);

@@ -192,6 +192,14 @@ static int posix_rename(void *self, const char *from, const char *to, struct mim
     return 0;
 }
 
+static int posix_link(void *self, const char *from, const char *to, struct mim_error *reterr) {
+    const struct storage_posix *storage = self;
+    if (linkat(storage->root, from, storage->root, to, 0) != 0) {
+        return mim_error_os(reterr, code_of(errno), errno, "link %s/%s to %s", storage->path, from, to);
+    }
+    return 0;
+}
+
 static int posix_remove(void *self, const char *path, struct mim_error *reterr) {
     const struct storage_posix *storage = self;
     if (unlinkat(storage->root, path, 0) != 0) {
@@ -309,6 +317,7 @@ static const struct mim_storage_ops storage_posix_ops = {
     .truncate = posix_truncate,
     .preallocate = posix_preallocate,
     .rename = posix_rename,
+    .link = posix_link,
     .remove = posix_remove,
     .make_dir = posix_make_dir,
     .sync_dir = posix_sync_dir,

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// The primary's side; see feed.h.
+#include "replica/feed.h"
+
+#include "base/assert.h"
+
+const char *mim_welcome_word(enum mim_welcome welcome) {
+    static const char *const words[] = {"CONTINUE", "FILES", "PROBE", "FOREIGN", "NEWER"};
+    return words[welcome];
+}
+
+/** True when our journal has this frame boundary below the limit. */
+static bool has_boundary(struct mim_storage storage, const struct mim_access *access, mim_lsn_t lsn, uint64_t chain) {
+    struct mim_error ignored = {0};
+    return lsn <= mim_access_limit(access) &&
+           mim_journal_anchor(storage, mim_access_segments(access), lsn, chain, &ignored) == 0;
+}
+
+int mim_feed_welcome(struct mim_storage storage, const struct mim_access *access, const struct mim_replica_point *own,
+                     const struct mim_replica_point *peer, enum mim_welcome *ret_welcome, struct mim_error *reterr) {
+    const struct mim_segments *segments = mim_access_segments(access);
+    if (segments->count == 0) {
+        return mim_error_set(reterr, MIM_E_STATE, "there is no journal to follow yet");
+    }
+    if (peer->empty) {
+        *ret_welcome = MIM_WELCOME_FILES;
+    } else if (!mim_history_same(&own->history, &peer->history)) {
+        *ret_welcome = MIM_WELCOME_FOREIGN;
+    } else if (peer->epoch > own->epoch) {
+        *ret_welcome = MIM_WELCOME_NEWER;
+    } else if (has_boundary(storage, access, peer->lsn, peer->chain)) {
+        *ret_welcome = MIM_WELCOME_CONTINUE;
+    } else if (peer->lsn < segments->items[0].header.base_lsn + MIM_SEGMENT_HEADER_SIZE) {
+        *ret_welcome = MIM_WELCOME_FILES;
+    } else {
+        *ret_welcome = MIM_WELCOME_PROBE;
+    }
+    return 0;
+}
+
+int mim_feed_probe(struct mim_storage storage, const struct mim_access *access, const struct mim_boundary *boundaries,
+                   size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (has_boundary(storage, access, boundaries[i].lsn, boundaries[i].chain)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void mim_feed_begin(struct mim_feed *feed, const struct mim_replica_point *peer) {
+    *feed = (struct mim_feed){
+        .cursor = {.lsn = peer->lsn,
+                   .position = peer->position + 1,
+                   .chain = peer->chain,
+                   .chain_known = true,
+                   .every_frame = true},
+        .sent_lsn = peer->lsn,
+        .sent_position = peer->position,
+        .acked_lsn = peer->lsn,
+        .acked_position = peer->position,
+    };
+}
+
+/** The segment behind a ROLL frame exists: then a standby that has both is where we are. */
+static bool segment_follows(const struct mim_access *access, mim_lsn_t base_lsn) {
+    const struct mim_segments *segments = mim_access_segments(access);
+    return segments->count > 0 && segments->items[segments->count - 1].header.base_lsn >= base_lsn;
+}
+
+int mim_feed_next(struct mim_feed *feed, struct mim_access *access, struct mim_frame *ret_frame,
+                  struct mim_error *reterr) {
+    int rc = mim_cursor_frame(&feed->cursor, access, ret_frame, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    mim_lsn_t end = ret_frame->lsn + ret_frame->header.size;
+    if (ret_frame->header.kind == MIM_FRAME_ROLL && !segment_follows(access, end)) {
+        return MIM_E_NOT_FOUND;
+    }
+    mim_cursor_pass(&feed->cursor, ret_frame);
+    feed->sent_lsn = end;
+    feed->sent_position = ret_frame->header.first_position + ret_frame->header.event_count - 1;
+    return 0;
+}
+
+bool mim_feed_acked(struct mim_feed *feed, mim_lsn_t lsn, mim_position_t position) {
+    if (lsn > feed->sent_lsn + MIM_SEGMENT_HEADER_SIZE || position > feed->sent_position) {
+        return false;
+    }
+    if (lsn > feed->acked_lsn) {
+        feed->acked_lsn = lsn;
+        feed->acked_position = position;
+    }
+    return true;
+}
+
+mim_lsn_t mim_feeds_confirmed(mim_lsn_t *acked, size_t count, size_t wanted) {
+    MIM_ASSERT(wanted > 0);
+    if (count < wanted) {
+        return 0;
+    }
+    for (size_t i = 0; i < wanted; i++) { /* the greatest ones to the front: there are few */
+        for (size_t k = i + 1; k < count; k++) {
+            if (acked[k] > acked[i]) {
+                mim_lsn_t greater = acked[k];
+                acked[k] = acked[i];
+                acked[i] = greater;
+            }
+        }
+    }
+    return acked[wanted - 1];
+}

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: MIT
+// Roles and their changes, what standbys have to confirm, the comparison of digests, and the place in the loop where it
+// all happens. The link is in link_event.c, the feeds in feeds.c.
+#include "server/replication.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/internal.h"
+
+#define SCAN_SLICE    2048u
+#define SCAN_PAUSE_US 500
+
+typedef unsigned long long ull;
+
+/* --------------------------------------------------------------------- life cycle */
+
+static bool address_parse(const char *text, char ret_host[MIM_HOST_SIZE_MAX], uint16_t *ret_port) {
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
+    size_t size = colon == NULL ? 0 : (size_t)(colon - text);
+    if (size == 0 || size >= MIM_HOST_SIZE_MAX || colon[1] < '0' || colon[1] > '9' || *end != '\0' || port == 0 ||
+        port > 65535) {
+        return false;
+    }
+    bool brackets = text[0] == '[' && size > 2 && text[size - 1] == ']';
+    (void)snprintf(ret_host, MIM_HOST_SIZE_MAX, "%.*s", (int)(brackets ? size - 2 : size), text + (brackets ? 1 : 0));
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+int mim_replication_init(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_replication *r = &server->replication;
+    TAILQ_INIT(&r->feeds);
+    r->fd = -1;
+    if (server->options.replica_of == NULL) {
+        return 0;
+    }
+    if (!address_parse(server->options.replica_of, r->host, &r->port)) {
+        return mim_error_set(reterr, MIM_E_USAGE, "--replica-of must be HOST:PORT, not \"%s\"",
+                             server->options.replica_of);
+    }
+    r->role = MIM_ROLE_STANDBY;
+    return 0; /* `guarded` follows when the journal is open */
+}
+
+static void on_scan(evutil_socket_t fd, short what, void *context);
+
+int mim_replication_open(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_replication *r = &server->replication;
+    r->scan_event = event_new(server->base, -1, 0, on_scan, server);
+    if (r->scan_event == NULL) {
+        return mim_error_set(reterr, MIM_E_MEMORY, "no memory for replication");
+    }
+    return mim_link_open(server, reterr);
+}
+
+void mim_replication_release(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    r->access = mim_access_free(r->access);
+    r->scanning = false;
+    r->promoting = false;
+}
+
+void mim_replication_close(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    mim_link_close(server);
+    mim_replication_release(server);
+    if (r->scan_event != NULL) {
+        event_free(r->scan_event);
+        r->scan_event = NULL;
+    }
+}
+
+/** The journal's confirmed part: everything that was there when a primary starts, then what standbys confirm. */
+static void confirmed_init(struct mim_server *server) {
+    bool waits = server->options.sync_replicas > 0 && server->replication.role == MIM_ROLE_PRIMARY;
+    server->appender.confirmed_lsn =
+        waits ? atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) : UINT64_MAX;
+}
+
+void mim_replication_ready(struct mim_server *server) {
+    mim_replication_guard(server);
+    if (server->runners_ready) {
+        confirmed_init(server);
+    }
+    if (server->replication.role == MIM_ROLE_STANDBY) {
+        mim_link_start(server);
+    }
+}
+
+bool mim_replication_waits_for_copy(const struct mim_server *server) {
+    return server->phase == MIM_PHASE_LOADING && server->replication.role == MIM_ROLE_STANDBY && !server->opening;
+}
+
+/* ------------------------------------------------------------------ changes of role */
+
+void mim_replication_follow(struct mim_server *server, const char *host, uint16_t port) {
+    struct mim_replication *r = &server->replication;
+    mim_link_stop(server, NULL);
+    (void)snprintf(r->host, sizeof(r->host), "%s", host);
+    r->port = port;
+    r->role = MIM_ROLE_STANDBY;
+    r->fenced = false;
+    r->promoting = false;
+    r->backoff_ns = 0;
+    r->last_error[0] = '\0';
+    r->down_since_ns = mim_server_now(server);
+    mim_replication_guard(server);
+    if (server->runners_ready) {
+        mim_appender_seal(&server->appender);
+        server->appender.confirmed_lsn = UINT64_MAX;
+    }
+    mim_log(MIM_LOG_INFO, "standby", "primary=%s:%u commands=READONLY", host, port);
+    mim_link_start(server);
+}
+
+void mim_replication_fence(struct mim_server *server, const char *by, mim_epoch_t epoch) {
+    struct mim_replication *r = &server->replication;
+    if (r->role != MIM_ROLE_PRIMARY || r->fenced) {
+        return;
+    }
+    r->fenced = true;
+    mim_replication_guard(server);
+    (void)snprintf(r->fenced_by, sizeof(r->fenced_by), "%s", by);
+    mim_log(MIM_LOG_ERROR, "fenced",
+            "by=%s its_epoch=%u our_epoch=%u commands=READONLY next=\"REPLICAOF the newer primary; or, to go on here, "
+            "REPLICAOF NO ONE\"",
+            by, epoch, server->epoch);
+}
+
+static void primary_begun(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    r->promoting = false;
+    r->promote_ns = mim_server_now(server) - r->promote_begun_ns;
+    server->epoch = server->appender.epoch;
+    server->seal_lsn = server->appender.next_lsn;
+    server->last_lsn = server->appender.next_lsn;
+    confirmed_init(server);
+    mim_replication_guard(server);
+    mim_log(MIM_LOG_INFO, "promoted", "epoch=%u position=%llu ms=%.3f", server->epoch,
+            (ull)atomic_load_explicit(&server->ring.gate_position, memory_order_acquire), (double)r->promote_ns / 1e6);
+    mim_connections_retry(server);
+}
+
+/** Appends the EPOCH frame as soon as there is room for it. */
+static void promote_try(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    struct mim_appender *appender = &server->appender;
+    if (r->promote_gate == 0) {
+        struct mim_engine_point point;
+        mim_engine_point(server->engine, &point);
+        mim_epoch_t before = appender->epoch;
+        appender->epoch = mim_epoch_promoted(before);
+        appender->last_time_ms = point.time_ms > appender->last_time_ms ? point.time_ms : appender->last_time_ms;
+        int64_t time_ms = mim_appender_time(appender, mim_server_wall_ms(server));
+        if (mim_appender_control(appender, MIM_FRAME_EPOCH, time_ms) != 0) {
+            appender->epoch = before; /* no room yet: the journal thread is busy with what came from the primary */
+            return;
+        }
+        r->promote_gate = appender->next_lsn;
+        mim_runners_wake_journal(&server->runners);
+    }
+    if (atomic_load_explicit(&server->ring.synced_lsn, memory_order_acquire) >= r->promote_gate ||
+        (server->options.writer.durability != MIM_DURABILITY_FSYNC &&
+         atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) >= r->promote_gate)) {
+        primary_begun(server);
+    }
+}
+
+void mim_replication_promote(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    if (r->role == MIM_ROLE_PRIMARY && !r->fenced) {
+        return;
+    }
+    r->role = MIM_ROLE_PRIMARY;
+    r->fenced = false;
+    r->promote_begun_ns = mim_server_now(server);
+    r->promote_gate = 0;
+    if (!r->handed_over) {
+        mim_link_stop(server, NULL);
+    }
+    if (!server->runners_ready) { /* never followed anything: a history of its own begins */
+        r->reopen = MIM_REOPEN_AS_IT_IS;
+        return;
+    }
+    r->promoting = true;
+    mim_replication_guard(server);
+    promote_try(server);
+}
+
+void mim_replication_guard(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    r->guarded = r->role == MIM_ROLE_STANDBY || r->fenced || r->promoting || r->handover != MIM_HANDOVER_NONE ||
+                 server->options.sync_replicas > 0;
+}
+
+const char *mim_replication_refusal(const struct mim_server *server, char *text, size_t size) {
+    const struct mim_replication *r = &server->replication;
+    if (r->role == MIM_ROLE_STANDBY) {
+        (void)snprintf(text, size, "this is a standby of %s:%u: commands go there", r->host, r->port);
+        return "READONLY";
+    }
+    if (r->fenced) {
+        (void)snprintf(text, size, "a newer primary of this history exists (%s): commands go there", r->fenced_by);
+        return "READONLY";
+    }
+    if (r->promoting || r->handover != MIM_HANDOVER_NONE) {
+        (void)snprintf(text, size,
+                       r->promoting ? "this standby is being promoted: try again in a moment"
+                                    : "this primary is handing over to a standby: try again in a moment");
+        return "READONLY";
+    }
+    if (r->streaming_count < server->options.sync_replicas) {
+        (void)snprintf(text, size, "%u of %u standbys are connected: nothing was done", r->streaming_count,
+                       server->options.sync_replicas);
+        return "NOREPLICAS";
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------ hand-over */
+
+static void handover_failed(struct mim_server *server, const char *why) {
+    struct mim_replication *r = &server->replication;
+    bool asked = r->handover == MIM_HANDOVER_ASKED;
+    (void)snprintf(r->handover_error, sizeof(r->handover_error), "%s", why);
+    r->handover = MIM_HANDOVER_NONE;
+    r->handover_ticket++;
+    if (asked) { /* it may have been promoted: going on here could make two primaries */
+        mim_replication_fence(server, "the standby that was asked to take over", 0);
+    }
+    mim_replication_guard(server);
+    mim_log(MIM_LOG_WARNING, "handover_failed", "text=\"%s\" commands=%s", why, asked ? "READONLY" : "accepted");
+    mim_connections_retry(server);
+}
+
+static void handover_turn(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    if (r->handover == MIM_HANDOVER_NONE) {
+        return;
+    }
+    if (r->heir == NULL || r->heir->session->doomed || r->heir->session->closing) {
+        handover_failed(server, "the standby left");
+    } else if (server->now_ns > r->handover_deadline_ns) {
+        handover_failed(server, r->handover == MIM_HANDOVER_ASKED ? "the standby did not answer in time"
+                                                                  : "the standby did not catch up in time");
+    } else if (r->handover == MIM_HANDOVER_DRAINING && mim_appender_idle(&server->appender) &&
+               r->heir->feed.acked_lsn >= server->appender.next_lsn) {
+        uint64_t position = server->appender.next_position - 1;
+        r->handover = MIM_HANDOVER_ASKED;
+        mim_feeds_push(r->heir, "promote", &position, 1);
+    }
+}
+
+/* -------------------------------------------------------------------------- digests */
+
+void mim_replication_scan_lost(struct mim_server *server) {
+    server->replication.scanning = false;
+    server->replication.standby.scan_begun = false;
+    server->replication.standby.scan_position = 0;
+}
+
+static void scan_arm(struct mim_server *server) {
+    struct timeval pause = {.tv_usec = SCAN_PAUSE_US};
+    (void)event_add(server->replication.scan_event, &pause);
+}
+
+/** A standby whose state is not the primary's has no business answering anybody. */
+static void scan_differs(struct mim_server *server, uint64_t position, uint64_t ours, uint64_t theirs) {
+    mim_log(MIM_LOG_ERROR, "digest_differs",
+            "position=%llu ours=%016llx primary=%016llx goes_on=no cause=\"the model's evolve is not deterministic, or "
+            "memory is broken: run memimage digest --from-scratch on both\"",
+            (ull)position, (ull)ours, (ull)theirs);
+    server->phase = MIM_PHASE_FAILED;
+    server->exit_status = mim_error_exit_status(MIM_E_DAMAGED);
+}
+
+static void scan_done(struct mim_server *server, mim_position_t position, uint64_t digest) {
+    struct mim_replication *r = &server->replication;
+    struct mim_standby_feed *feed;
+    const uint64_t numbers[] = {position, digest};
+    r->scanning = false;
+    r->scan_position = position;
+    if (r->role == MIM_ROLE_PRIMARY) {
+        TAILQ_FOREACH(feed, &r->feeds, link) {
+            if (feed->streaming) {
+                mim_feeds_push(feed, "digest", numbers, 2);
+            }
+        }
+        return;
+    }
+    r->own_digest = digest;
+    r->own_digest_position = position;
+    r->standby.scan_position = 0;
+}
+
+static void on_scan(evutil_socket_t fd, short what, void *context) {
+    (void)fd;
+    (void)what;
+    struct mim_server *server = context;
+    struct mim_replication *r = &server->replication;
+    mim_position_t position;
+    uint64_t digest;
+    if (!r->scanning || server->engine == NULL) {
+        return;
+    }
+    if (mim_engine_scan_step(server->engine, SCAN_SLICE, &position, &digest)) {
+        scan_done(server, position, digest);
+    } else {
+        scan_arm(server);
+    }
+}
+
+/** Primary: a scan at the present position, announced before anything that changes it. */
+static void scan_begin(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    struct mim_standby_feed *feed;
+    struct mim_error error = {0};
+    uint64_t every = (uint64_t)server->options.replica_digest_s * 1000000000u;
+    if (r->role != MIM_ROLE_PRIMARY || every == 0 || r->streaming_count == 0 || r->scanning ||
+        server->snapshotter.scanning || server->now_ns < r->scan_next_ns) {
+        return;
+    }
+    struct mim_engine_point point;
+    mim_engine_point(server->engine, &point);
+    r->scan_next_ns = server->now_ns + every;
+    if (point.position == r->scan_position || mim_engine_scan_begin(server->engine, &error) != 0) {
+        return;
+    }
+    uint64_t position = point.position;
+    r->scanning = true;
+    TAILQ_FOREACH(feed, &r->feeds, link) {
+        if (feed->streaming) {
+            mim_feeds_push(feed, "scan", &position, 1);
+        }
+    }
+    scan_arm(server);
+}
+
+/** Standby: takes up a scan that the machine began, compares when both digests are known. */
+static void scan_look(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    if (!r->talking) {
+        return;
+    }
+    if (r->standby.scan_begun) {
+        r->standby.scan_begun = false;
+        r->scanning = true;
+        scan_arm(server);
+    }
+    if (r->standby.told_position != 0 && r->standby.told_position == r->own_digest_position) {
+        r->digests_compared++;
+        if (r->own_digest != r->standby.told_digest) {
+            scan_differs(server, r->own_digest_position, r->own_digest, r->standby.told_digest);
+        }
+        r->standby.told_position = 0;
+    }
+}
+
+/* ----------------------------------------------------------------------------- turns */
+
+/** How far enough standbys have come. */
+static bool confirm(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    struct mim_standby_feed *feed;
+    mim_lsn_t acked[64];
+    size_t count = 0;
+    r->acks_moved = false;
+    if (r->role != MIM_ROLE_PRIMARY || server->appender.confirmed_lsn == UINT64_MAX) {
+        return false;
+    }
+    TAILQ_FOREACH(feed, &r->feeds, link) {
+        if (feed->streaming && count < sizeof(acked) / sizeof(acked[0])) {
+            acked[count++] = feed->feed.acked_lsn;
+        }
+    }
+    mim_lsn_t confirmed = server->options.sync_replicas == 0
+                              ? UINT64_MAX
+                              : mim_feeds_confirmed(acked, count, server->options.sync_replicas);
+    if (confirmed > server->appender.confirmed_lsn) {
+        server->appender.confirmed_lsn = confirmed;
+        return true;
+    }
+    return false;
+}
+
+void mim_replication_turn(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    mim_link_turn(server);
+    if (!server->runners_ready || server->phase > MIM_PHASE_STOPPING) {
+        return;
+    }
+    if (r->promoting) {
+        promote_try(server);
+        if (!r->promoting && r->handed_over && r->talking) {
+            r->handed_over = false;
+            mim_buffer_text(&r->standby.out, "REPLPROMOTED\r\n");
+            mim_link_turn(server);
+            mim_link_stop(server, NULL);
+        }
+    }
+    if (r->acks_moved) {
+        (void)confirm(server);
+        mim_connections_retry(server); /* WAIT */
+    }
+    mim_feeds_turn(server);
+    handover_turn(server);
+    if (r->role == MIM_ROLE_STANDBY) {
+        scan_look(server);
+    } else if (r->streaming_count > 0) {
+        scan_begin(server);
+    }
+}
+
+void mim_replication_tick(struct mim_server *server) {
+    mim_link_tick(server);
+    mim_feeds_tick(server);
+    if (server->options.sync_replicas > 0 && server->runners_ready) {
+        mim_sessions_give_up(server);
+    }
+}
+
+bool mim_replication_busy(const struct mim_server *server) {
+    const struct mim_replication *r = &server->replication;
+    return r->more || (r->talking && r->busy) || r->reopen != MIM_REOPEN_NONE;
+}
+
+int mim_replication_between(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_replication *r = &server->replication;
+    char aside[MIM_ASIDE_PATH_SIZE] = "";
+    bool installed = false;
+    int rc = 0;
+    switch (r->reopen) {
+    case MIM_REOPEN_NONE:
+    case MIM_REOPEN_AS_IT_IS:
+        break;
+    case MIM_REOPEN_INSTALL:
+        rc = mim_incoming_install(server->storage, &installed, reterr);
+        break;
+    case MIM_REOPEN_REWIND:
+        r->rewinds++;
+        rc = mim_journal_rewind(server->storage, &r->point, aside, reterr);
+        break;
+    case MIM_REOPEN_SET_ASIDE:
+        r->rewinds++;
+        rc = mim_journal_set_aside(server->storage, aside, reterr);
+        break;
+    }
+    if (aside[0] != '\0') {
+        mim_log(MIM_LOG_WARNING, "diverged", "primary=%s:%u saved=%s/%s read_it=\"memimage journal dump --dir %s/%s\"",
+                r->host, r->port, server->options.dir, aside, server->options.dir, aside);
+    }
+    r->reopen = MIM_REOPEN_NONE;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------ info */
+
+static void info_standby(struct mim_server *server, struct mim_buffer *out) {
+    const struct mim_replication *r = &server->replication;
+    ull position = server->ring_ready ? atomic_load_explicit(&server->ring.gate_position, memory_order_acquire) : 0;
+    ull lsn = server->ring_ready ? atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) : 0;
+    bool up = r->talking && r->standby.state == MIM_STANDBY_STREAMING;
+    mim_info_line(out, "master_host:%s", r->host);
+    mim_info_line(out, "master_port:%u", r->port);
+    mim_info_line(out, "master_link_status:%s", up ? "up" : "down");
+    mim_info_line(out, "master_link_state:%s", r->talking ? mim_standby_state_name(&r->standby) : "connect");
+    mim_info_line(out, "master_last_io_seconds_ago:%lld",
+                  up ? (long long)((server->now_ns - r->heard_ns) / 1000000000u) : -1LL);
+    mim_info_line(out, "master_sync_in_progress:%d", r->talking && r->standby.state >= MIM_STANDBY_LISTING);
+    if (r->talking && r->standby.state == MIM_STANDBY_COPYING) {
+        mim_info_line(out, "master_sync_total_bytes:%llu", (ull)r->standby.incoming.bytes_total);
+        mim_info_line(out, "master_sync_read_bytes:%llu", (ull)r->standby.incoming.bytes_done);
+    }
+    if (!up) {
+        mim_info_line(out, "master_link_down_since_seconds:%llu",
+                      (ull)(r->down_since_ns == 0 ? 0 : (server->now_ns - r->down_since_ns) / 1000000000u));
+        mim_info_line(out, "master_last_error:%s", r->last_error[0] == '\0' ? "-" : r->last_error);
+    }
+    ull theirs = r->talking ? r->standby.primary_position : 0;
+    ull their_lsn = r->talking ? r->standby.primary_lsn : 0;
+    mim_info_line(out, "slave_read_only:1");
+    mim_info_line(out, "slave_repl_offset:%llu", position);
+    mim_info_line(out, "primary_position:%llu", theirs);
+    mim_info_line(out, "primary_epoch:%u", r->talking ? r->standby.primary_epoch : 0);
+    mim_info_line(out, "lag_events:%llu", theirs > position ? theirs - position : 0);
+    mim_info_line(out, "lag_bytes:%llu", their_lsn > lsn ? their_lsn - lsn : 0);
+    mim_info_line(out, "lag_ms:%llu",
+                  (ull)(r->behind_since_ns == 0 ? 0 : (server->now_ns - r->behind_since_ns) / 1000000u));
+    mim_info_line(out, "frames_received:%llu", (ull)r->frames);
+    mim_info_line(out, "bytes_received:%llu", (ull)r->bytes);
+    mim_info_line(out, "connects:%llu", (ull)r->connects);
+    mim_info_line(out, "copies:%llu", (ull)r->copies);
+    mim_info_line(out, "rewinds:%llu", (ull)r->rewinds);
+    mim_info_line(out, "digests_compared:%llu", (ull)r->digests_compared);
+}
+
+static void info_feeds(struct mim_server *server, struct mim_buffer *out) {
+    const struct mim_replication *r = &server->replication;
+    const struct mim_standby_feed *feed;
+    unsigned number = 0;
+    if (!server->runners_ready) {
+        return;
+    }
+    mim_lsn_t gate = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+    mim_position_t position = atomic_load_explicit(&server->ring.gate_position, memory_order_acquire);
+    TAILQ_FOREACH(feed, &r->feeds, link) {
+        char host[72];
+        (void)snprintf(host, sizeof(host), "%s", feed->session->address);
+        char *colon = strrchr(host, ':');
+        if (colon != NULL) {
+            *colon = '\0';
+        }
+        mim_info_line(out,
+                      "slave%u:ip=%s,port=%u,state=%s,offset=%llu,lag=%llu,lag_events=%llu,lag_bytes=%llu,lag_ms=%llu",
+                      number++, host, feed->port,
+                      !feed->streaming ? "wait_bgsave"
+                      : feed->live     ? "online"
+                                       : "send_bulk",
+                      (ull)feed->feed.acked_position, (ull)(mim_feeds_lag_ms(server, feed->feed.acked_lsn) / 1000u),
+                      (ull)(position - feed->feed.acked_position),
+                      (ull)(gate > feed->feed.acked_lsn ? gate - feed->feed.acked_lsn : 0),
+                      (ull)mim_feeds_lag_ms(server, feed->feed.acked_lsn));
+    }
+}
+
+void mim_replication_info(struct mim_server *server, struct mim_buffer *out) {
+    const struct mim_replication *r = &server->replication;
+    char history[MIM_HISTORY_TEXT_SIZE] = "";
+    ull position = server->ring_ready ? atomic_load_explicit(&server->ring.gate_position, memory_order_acquire) : 0;
+    if (server->runners_ready) {
+        struct mim_engine_point point;
+        mim_engine_point(server->engine, &point);
+        mim_history_text(&point.history, history);
+    }
+    mim_info_line(out, "role:%s", r->role == MIM_ROLE_PRIMARY ? "master" : "slave");
+    if (r->role == MIM_ROLE_STANDBY) {
+        info_standby(server, out);
+    }
+    mim_info_line(out, "connected_slaves:%u", r->streaming_count);
+    info_feeds(server, out);
+    mim_info_line(out, "master_failover_state:%s",
+                  r->handover == MIM_HANDOVER_NONE       ? "no-failover"
+                  : r->handover == MIM_HANDOVER_DRAINING ? "waiting-for-sync"
+                                                         : "failover-in-progress");
+    mim_info_line(out, "fenced:%d", r->fenced);
+    mim_info_line(out, "sync_replicas:%u", server->options.sync_replicas);
+    mim_info_line(out, "last_promotion_us:%llu", (ull)(r->promote_ns / 1000u));
+    mim_info_line(out, "master_replid:%s", history);
+    mim_info_line(out, "master_repl_offset:%llu", position);
+    mim_info_line(out, "epoch:%u", server->appender_ready ? server->appender.epoch : 0);
+}
