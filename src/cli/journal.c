@@ -87,6 +87,25 @@ static int dump_event(void *context, const struct mim_walk_event *event) {
     return fwrite(journaling->out.data, 1, journaling->out.size, stdout) == journaling->out.size ? 0 : DUMP_FAILED;
 }
 
+/** A line without a position: what an operator decided there. */
+static int dump_note(void *context, const struct mim_frame *frame, struct mim_slice text) {
+    struct journaling *journaling = context;
+    char time[MIM_RFC3339_SIZE + 1];
+    if (frame->header.first_position < journaling->from || frame->header.first_position > journaling->to) {
+        return 0;
+    }
+    mim_rfc3339_format(frame->header.base_time_ms, time);
+    journaling->out.size = 0;
+    struct mim_json j = mim_json_to(&journaling->out);
+    mim_json_object(&j);
+    member(&j, "note", text);
+    member(&j, "time", mim_slice_text(time));
+    member_number(&j, "epoch", frame->header.epoch);
+    mim_json_object_end(&j);
+    mim_buffer_append(&journaling->out, "\n", 1);
+    return fwrite(journaling->out.data, 1, journaling->out.size, stdout) == journaling->out.size ? 0 : DUMP_FAILED;
+}
+
 static int verify_ending(const struct mim_walk *walk, struct mim_error *reterr) {
     return walk->ending.kind == MIM_END_DAMAGED ? mim_error_set(reterr, MIM_E_DAMAGED, "%s", walk->ending.text) : 0;
 }
@@ -210,8 +229,10 @@ static int journal_run(struct journaling *journaling, const char *verb, struct m
     }
     struct mim_progress progress;
     mim_progress_begin(&progress, "reading", "B");
-    struct mim_walk_options options = {
-        .check_streams = verify, .progress = dump ? NULL : mim_progress_callback, .progress_context = &progress};
+    struct mim_walk_options options = {.note = dump ? dump_note : NULL,
+                                       .check_streams = verify,
+                                       .progress = dump ? NULL : mim_progress_callback,
+                                       .progress_context = &progress};
     static struct mim_walk walk;
     rc = journal_walk(journaling, storage, &walk, &options, dump ? dump_event : NULL, reterr);
     mim_progress_end(&progress);

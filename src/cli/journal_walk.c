@@ -158,6 +158,8 @@ static int walk_records(struct walking *w, struct mim_error *reterr) {
             rc = walk_event(w, &record, offset, size, reterr);
         } else if (record.type == MIM_RECORD_DEFINE) {
             rc = walk_define(w, &record, offset, reterr);
+        } else if (record.type == MIM_RECORD_NOTE && w->options->note != NULL) {
+            rc = w->options->note(w->context, w->frame, record.payload);
         }
         if (rc != 0) {
             return rc;

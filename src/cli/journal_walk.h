@@ -64,6 +64,8 @@ struct mim_walk_options {
     bool check_streams; /* verify: versions and back references of every stream must chain */
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *progress_context;
+    /* each operator's note; NULL: passed over. `context` is that of the walk */
+    int (*note)(void *context, const struct mim_frame *frame, struct mim_slice text);
 };
 
 /** Walks the whole journal; each may be NULL. DAMAGED names segment, offset and position. Deinit also after failure. */

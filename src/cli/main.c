@@ -22,6 +22,8 @@ static const struct subcommand subcommands[] = {
     {"journal", mim_cli_journal, "dump, verify or measure a journal"},
     {"digest", mim_cli_digest, "rebuild the state offline and print its digest"},
     {"history", mim_cli_history, "list the versions of one aggregate: when, who, what changed"},
+    {"promote", mim_cli_promote, "make a standby the primary"},
+    {"switchover", mim_cli_switchover, "hand a primary's role to a standby, without loss"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

@@ -146,6 +146,7 @@ static int apply_special(struct applying *a, const struct mim_record *record, ui
         return 0;
     }
     case MIM_RECORD_DIGEST:
+    case MIM_RECORD_NOTE:
         return 0;
     default:
         return apply_damaged(a, offset, "unknown record type", reterr);

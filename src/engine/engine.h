@@ -103,6 +103,11 @@ struct mim_outcome {
 void mim_engine_execute(struct mim_engine *engine, struct mim_appender *appender, const struct mim_request *request,
                         struct mim_outcome *ret_outcome);
 
+/** Journals an operator's decision, as text, without a position; at most MIM_NOTE_SIZE_MAX bytes. Does not seal. AGAIN,
+ *  NO_SPACE, LIMIT. */
+MIM_CHECKED int mim_engine_note(struct mim_engine *engine, struct mim_appender *appender, struct mim_slice text,
+                                int64_t wall_ms);
+
 /* --------------------------------------------------------------- reading */
 
 /** Appends the JSON of an aggregate's state. NOT_FOUND: it does not exist (no message); INVALID: unknown type or bad id.

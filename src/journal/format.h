@@ -71,6 +71,7 @@ enum mim_record_type {
     MIM_RECORD_KEY = 0xff02,       /* an accepted command with a key that emitted nothing: payload {u64 position,
                                       u32 version, u32 0}, part KEY. No position */
     MIM_RECORD_DIGEST = 0xff03,    /* payload {u64 position, u64 digest of the state there}. No position */
+    MIM_RECORD_NOTE = 0xff04,      /* an operator's decision, as text for people. No position */
 };
 
 enum mim_record_flag {

@@ -116,6 +116,7 @@ static const struct config_name {
     {"proto-max-bulk-len", false, 0},
     {"save", false, 0},
     {"seal-idle-ms", true, 60000},
+    {"sync-replicas", true, 64},
     {"timeout", true, 100000000},
     {"unixsocket", false, 0},
 };
@@ -152,6 +153,8 @@ static void config_value(const struct mim_server *server, const char *name, char
         number_text(o->query_size_max, ret_text);
     } else if (strcmp(name, "seal-idle-ms") == 0) {
         number_text(o->seal_idle_ms, ret_text);
+    } else if (strcmp(name, "sync-replicas") == 0) {
+        number_text(o->sync_replicas, ret_text);
     } else if (strcmp(name, "timeout") == 0) {
         number_text(o->idle_timeout_s, ret_text);
     } else if (strcmp(name, "unixsocket") == 0) {
@@ -205,6 +208,8 @@ static void config_apply(struct mim_server *server, const char *name, uint64_t v
         o->pipeline_max = value == 0 ? 1 : (uint32_t)value;
     } else if (strcmp(name, "seal-idle-ms") == 0) {
         o->seal_idle_ms = (uint32_t)value;
+    } else if (strcmp(name, "sync-replicas") == 0) {
+        mim_replication_set_sync(server, (uint32_t)value);
     } else if (strcmp(name, "timeout") == 0) {
         o->idle_timeout_s = (uint32_t)value;
     }

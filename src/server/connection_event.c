@@ -394,6 +394,17 @@ void mim_connections_tick(struct mim_server *server) {
     }
 }
 
+void mim_connections_close_bound(struct mim_server *server) {
+    struct mim_session *next;
+    for (struct mim_session *session = TAILQ_FIRST(&server->sessions); session != NULL; session = next) {
+        next = TAILQ_NEXT(session, all_link);
+        session->write_gate = 0;
+        if (session->past != NULL || session->standby != NULL || session->holdback.count > 0) {
+            connection_free(session);
+        }
+    }
+}
+
 void mim_connections_close_all(struct mim_server *server) {
     struct mim_session *session;
     while ((session = TAILQ_FIRST(&server->sessions)) != NULL) {

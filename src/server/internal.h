@@ -292,6 +292,8 @@ void mim_connections_stop_reading(struct mim_server *server);
 bool mim_connections_drained(const struct mim_server *server);
 void mim_connections_tick(struct mim_server *server);
 void mim_connections_close_all(struct mim_server *server);
+/** The journal is about to be closed: closes those that stand on it (history, standbys, held replies), keeps the rest. */
+void mim_connections_close_bound(struct mim_server *server);
 
 /* listener_event.c */
 MIM_CHECKED int mim_listeners_open(struct mim_server *server, struct mim_error *reterr);

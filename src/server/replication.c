@@ -117,6 +117,30 @@ void mim_replication_follow(struct mim_server *server, const char *host, uint16_
     mim_link_start(server);
 }
 
+void mim_replication_set_sync(struct mim_server *server, uint32_t wanted) {
+    uint32_t before = server->options.sync_replicas;
+    char text[MIM_NOTE_SIZE_MAX];
+    if (wanted == before) {
+        return;
+    }
+    server->options.sync_replicas = wanted;
+    mim_log(wanted < before ? MIM_LOG_ERROR : MIM_LOG_WARNING, "sync_replicas", "before=%u now=%u goes_on=%s", before,
+            wanted, wanted == 0 ? "alone" : "yes");
+    if (server->runners_ready && server->replication.role == MIM_ROLE_PRIMARY) {
+        int size = snprintf(text, sizeof(text), "sync-replicas %u -> %u by CONFIG SET", before, wanted);
+        if (mim_engine_note(server->engine, &server->appender, mim_slice_of(text, (size_t)size),
+                            mim_server_wall_ms(server)) != 0) {
+            mim_log(MIM_LOG_WARNING, "note_not_journaled", "text=\"%s\"",
+                    text); /* ring or disk full: logged at least */
+        }
+        if (before == 0) { /* what was shown stays shown */
+            server->appender.confirmed_lsn = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+        }
+        server->replication.acks_moved = true;
+    }
+    mim_replication_guard(server);
+}
+
 void mim_replication_fence(struct mim_server *server, const char *by, mim_epoch_t epoch) {
     struct mim_replication *r = &server->replication;
     if (r->role != MIM_ROLE_PRIMARY || r->fenced) {

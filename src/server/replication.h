@@ -126,6 +126,8 @@ void mim_replication_info(struct mim_server *server, struct mim_buffer *out);
 /* changes of role */
 void mim_replication_follow(struct mim_server *server, const char *host, uint16_t port);
 void mim_replication_promote(struct mim_server *server);
+/** How many standbys have to confirm, from now on: journaled, and loud. */
+void mim_replication_set_sync(struct mim_server *server, uint32_t wanted);
 void mim_replication_fence(struct mim_server *server, const char *by, mim_epoch_t epoch);
 /** Another user takes the engine's scan. */
 void mim_replication_scan_lost(struct mim_server *server);

@@ -246,7 +246,6 @@ static void journal_close(struct mim_server *server) {
 
 /** Everything that stands on the journal, from above to below. */
 static void engine_close(struct mim_server *server) {
-    mim_connections_close_all(server);
     mim_past_close(server);
     mim_replication_release(server);
     mim_snapshotter_close(server);
@@ -265,6 +264,8 @@ void mim_server_reopen(struct mim_server *server) {
     struct mim_error error = {0};
     server->phase = MIM_PHASE_LOADING;
     server->opening_ns = mim_server_now(server);
+    mim_connections_bury(server);
+    mim_connections_close_bound(server);
     engine_close(server);
     int rc = mim_replication_between(server, &error);
     rc = rc != 0 ? rc : engine_open(server, &error);
@@ -272,12 +273,15 @@ void mim_server_reopen(struct mim_server *server) {
         log_start_failed(server, rc, &error);
         server->exit_status = mim_error_exit_status(rc);
         server->phase = MIM_PHASE_FAILED;
+    } else {
+        mim_connections_retry(server);
     }
 }
 
 static void server_close(struct mim_server *server) {
     mim_listeners_close(server);
     mim_link_stop(server, NULL);
+    mim_connections_close_all(server);
     engine_close(server);
     mim_replication_close(server);
     mim_loop_close(server);

@@ -127,8 +127,9 @@ class Process:
 class Server:
     """`memimage serve` on a directory. It can be stopped, killed and started again on the same directory."""
 
-    def __init__(self, scratch, directory=None, args=(), env=None, unix=False):
+    def __init__(self, scratch, directory=None, args=(), env=None, unix=False, keep_port=False):
         self.scratch = scratch
+        self.keep_port = keep_port
         self.directory = directory or os.path.join(scratch, "data")
         self.args = list(args)
         self.env = env
@@ -144,7 +145,8 @@ class Server:
     def launch(self):
         """Starts the process without waiting for it."""
         check(self.process is None or not self.process.running(), "the server runs already")
-        self.port = free_port()
+        if self.port is None or not self.keep_port:
+            self.port = free_port()
         self.starts += 1
         stderr_path = os.path.join(self.scratch, f"stderr.{self.starts}")
         self.process = Process(self.words(), stderr_path, self.env)

@@ -1,0 +1,598 @@
+# SPDX-License-Identifier: MIT
+# Hot standbys: copying, following, confirming, promotion, the former primary's return, switch-over, hostile peers.
+# Rounds of kill -9 and promotion from $ROUNDS (default 4).
+"""Black-box tests of replication."""
+
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+
+from harness import check, equal, error, main, memimage, test, wait_for
+from keyed_load import SHARED, Record, Worker, check_record, resend_all
+from ledger import balance, deposit, digest, dumped_events, offline_digest, open_account, version
+from resp import Client, Closed, RespError
+
+ROUNDS = int(os.environ.get("ROUNDS", "4"))
+SEED = int(os.environ.get("SEED", str(random.SystemRandom().randrange(2**32))))
+
+
+def info(client, section="replication"):
+    text = client.call("INFO", section)
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def primary(t, *args):
+    server = t.new_server(args=args, keep_port=True)
+    return server.start()
+
+
+def standby_of(t, server, *args):
+    return t.new_server(args=("--replica-of", f"127.0.0.1:{server.port}", *args), keep_port=True).start()
+
+
+def asked(server, *words):
+    with server.client() as client:
+        return client.ask(*words)
+
+
+def is_following(server):
+    reply = asked(server, "ROLE")
+    return isinstance(reply, list) and reply[0] == "slave" and reply[3] == "connected"
+
+
+def position(server):
+    reply = asked(server, "DIGEST")
+    return reply[0] if isinstance(reply, list) else -1
+
+
+def caught_up(server, follower, seconds=30):
+    """Waits until the follower shows what the server shows, and compares digests."""
+    wait_for(lambda: is_following(follower) and position(follower) == position(server), seconds, "the standby")
+    equal(asked(follower, "DIGEST"), asked(server, "DIGEST"), "digest of the standby")
+
+
+def same_journals(first, second):
+    """The standby's segments are the primary's, byte for byte, as far as they go."""
+    names = sorted(n for n in os.listdir(os.path.join(second.directory, "journal")) if n.endswith(".journal"))
+    check(names, "the standby has segments")
+    for name in names:
+        with open(os.path.join(first.directory, "journal", name), "rb") as one, \
+                open(os.path.join(second.directory, "journal", name), "rb") as two:
+            mine, theirs = two.read().rstrip(b"\0"), one.read().rstrip(b"\0")
+        equal(mine == theirs[: len(mine)] and len(mine) > 4096, True, f"{name} is a beginning of the primary's")
+
+
+@test("a new standby copies, follows, answers queries, refuses commands and names its primary")
+def follows(t):
+    server = primary(t)
+    c = t.client(server)
+    open_account(c, "a")
+    follower = standby_of(t, server)
+    caught_up(server, follower)
+    s = t.client(follower)
+    equal(deposit(c, "a", 5), [2, 2], "a deposit on the primary")
+    equal(c.call("WAIT", 1, 5000), 1, "WAIT 1")
+    equal(balance(s, "a"), 5, "balance on the standby")
+    text = error(s.ask("DO", "account/a", "Deposit", "amount", 1), "READONLY")
+    check(f"127.0.0.1:{server.port}" in text, f"READONLY names the primary: {text}")
+    equal(s.call("ROLE"), ["slave", "127.0.0.1", server.port, "connected", 2], "ROLE of the standby")
+    equal(c.call("ROLE"), ["master", 2, [["127.0.0.1", str(follower.port), "2"]]], "ROLE of the primary")
+    equal(len(s.call("EVENTS", "account/a")), 2, "EVENTS on the standby")
+    equal(s.call("STATE", "account/a", "AT", "VERSION", 1)[0], 1, "STATE AT on the standby")
+    equal(json.loads(s.call("QUERY", "account", "Totals")), json.loads(c.call("QUERY", "account", "Totals")), "Totals")
+    facts = info(s)
+    equal((facts["role"], facts["master_link_status"], facts["lag_events"]), ("slave", "up", "0"), "INFO replication")
+    equal(info(c)["connected_slaves"], "1", "connected_slaves")
+    same_journals(server, follower)
+
+
+@test("FOLLOW on a standby gets what the primary decides")
+def follow_on_standby(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    caught_up(server, follower)
+    f = t.client(follower)
+    f.hello(3)
+    f.call("FOLLOW", "FROM", 1)
+    with server.client() as c:
+        open_account(c, "a")
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1)] * 500)
+    ids = [json.loads(f.read_push()[1])["id"] for _ in range(501)]
+    equal(ids, [str(n) for n in range(1, 502)], "positions followed")
+
+
+@test("a standby that was away goes on where it stopped, and copies nothing twice")
+def returns(t):
+    server = primary(t, "--segment-size-max", "4m")
+    follower = standby_of(t, server)
+    with server.client() as c:
+        open_account(c, "a")
+        caught_up(server, follower)
+        for crash in (False, True):
+            follower.kill() if crash else equal(follower.stop(), 0, "exit status")
+            c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "x" * 200)] * 20000)
+            follower.start()
+            caught_up(server, follower)
+    equal(info(t.client(follower))["copies"], "0", "copies after the restart")
+    check(len([n for n in server.journal_files() if n.endswith(".journal")]) > 1, "the journal has rolled")
+    same_journals(server, follower)
+    follower.stop()
+    equal(offline_digest(follower.directory, "--from-scratch"), asked(server, "DIGEST")[1], "the true test, standby")
+
+
+@test("a standby copies the newest snapshot too, and may copy the tail alone")
+def copies_snapshot(t):
+    server = primary(t, "--segment-size-max", "4m")
+    with server.client() as c:
+        open_account(c, "a")
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "x" * 200)] * 30000)
+        c.call("SNAPSHOT")
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1)] * 100)
+    follower = standby_of(t, server)
+    caught_up(server, follower)
+    equal(os.listdir(os.path.join(follower.directory, "snapshots")) != [], True, "a snapshot came along")
+    tail = standby_of(t, server, "--replica-history", "tail")
+    caught_up(server, tail)
+    s = t.client(tail)
+    equal(json.loads(s.call("GET", "account/a"))["balance"], 30100, "balance of the tail standby")
+    check(len(tail.journal_files()) < len(follower.journal_files()), "the tail standby has fewer segments")
+    deposit(t.client(server), "a", 1)
+    caught_up(server, tail)
+    for one in (follower, tail):
+        equal(one.restart(crash=True) is one and position(one), position(server), "position after a restart")
+
+
+@test("snapshots can be taken on a standby, and standbys of standbys work")
+def cascade(t):
+    server = primary(t)
+    middle = standby_of(t, server)
+    caught_up(server, middle)
+    last = standby_of(t, middle)
+    with server.client() as c:
+        open_account(c, "a")
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1)] * 1000)
+    caught_up(server, last)
+    equal(asked(middle, "SNAPSHOT"), 1001, "position of the standby's snapshot")
+    caught_up(server, middle)
+    same_journals(server, last)
+    error(asked(last, "DO", "account/a", "Deposit", "amount", 1), "READONLY")
+
+
+@test("--sync-replicas refuses without standbys, waits for them, and answers UNKNOWN when they are silent")
+def synchronous(t):
+    server = primary(t, "--sync-replicas", "1", "--sync-timeout", "300", "--replica-timeout", "60")
+    c = t.client(server)
+    error(c.ask("DO", "account/a", "Open", "owner", "o", "currency", "CZK"), "NOREPLICAS")
+    equal(digest(c)[0], 0, "position after the refusal")
+    follower = standby_of(t, server, "--replica-timeout", "60")
+    caught_up(server, follower)
+    open_account(c, "a")
+    equal(position(follower), 1, "what is acknowledged is on the standby")
+    follower.process.signal(signal.SIGSTOP)
+    try:
+        replies = c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@id", "k1"), ("GET", "account/a"), ("PING",),
+                              ("DO", "account/a", "Deposit", "amount", 0)])
+        text = error(replies[0], "UNKNOWN")
+        check("position 2" in text, f"UNKNOWN names the position: {text}")
+        error(replies[1], "UNKNOWN")
+        equal(replies[2], "PONG", "PING behind it")
+        error(replies[3], "BADARG")
+    finally:
+        follower.process.signal(signal.SIGCONT)
+    equal(deposit(c, "a", 1, "@id", "k1"), [2, 2], "the same key again")
+    equal(balance(c, "a"), 1, "one effect")
+    follower.kill()
+    wait_for(lambda: info(c)["connected_slaves"] == "0", 10, "the standby to be missed")
+    error(c.ask("DO", "account/a", "Deposit", "amount", 1), "NOREPLICAS")
+    equal(c.call("CONFIG", "SET", "sync-replicas", "0"), "OK", "going on alone, by an operator's command")
+    equal(deposit(c, "a", 1), [3, 3], "a deposit without standbys")
+    check("sync_replicas" in server.stderr(), "going on alone is loud")
+
+
+@test("nothing that --sync-replicas has not confirmed is shown to anybody")
+def nothing_early(t):
+    server = primary(t, "--sync-replicas", "1", "--sync-timeout", "60000", "--replica-timeout", "60")
+    follower = standby_of(t, server, "--replica-timeout", "60")
+    caught_up(server, follower)
+    c = t.client(server)
+    open_account(c, "a")
+    f = t.client(server)
+    f.hello(3)
+    f.call("FOLLOW", "FROM", 1)
+    equal(json.loads(f.read_push()[1])["id"], "1", "the event before")
+    follower.process.signal(signal.SIGSTOP)
+    c.send("DO", "account/a", "Deposit", "amount", 1)
+    reader = t.client(server)
+    reader.send("GET", "account/a")
+    time.sleep(0.5)
+    for waiting in (c, f, reader):
+        waiting.socket.settimeout(0.05)
+        try:
+            early = waiting.socket.recv(1000)
+        except TimeoutError:
+            early = b""
+        equal(early, b"", "bytes before the standby has it")
+    follower.process.signal(signal.SIGCONT)
+    equal(c.read(), [2, 2], "the reply, now")
+    equal(json.loads(f.read_push()[1])["id"], "2", "the event, now")
+    equal(json.loads(reader.read())["balance"], 1, "the state, now")
+
+
+@test("promotion opens a new epoch; the former primary is recognised, its tail set aside, and it follows")
+def promotion(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    with server.client() as c:
+        open_account(c, "a")
+        deposit(c, "a", 100)
+    caught_up(server, follower)
+    follower.kill()
+    with server.client() as c:
+        equal(deposit(c, "a", 7, "@corr", "only-here"), [3, 3], "a deposit that the standby never sees")
+    server.kill()
+    follower.start()
+    s = t.client(follower)
+    before = int(info(s)["epoch"])
+    equal(s.call("REPLICAOF", "NO", "ONE"), "OK", "promotion")
+    check(int(info(s)["epoch"]) > before, "the epoch has grown")
+    equal(deposit(s, "a", 1), [3, 3], "the promoted one decides")
+    server.args = ["--replica-of", f"127.0.0.1:{follower.port}", "--no-rewind"]
+    server.start()
+    wait_for(lambda: "no-rewind" in server.stderr(), 10, "--no-rewind to refuse")
+    equal(asked(server, "GET", "account/a") is not None, True, "it still answers what it had")
+    server.stop()
+    server.args = ["--replica-of", f"127.0.0.1:{follower.port}"]
+    server.start()
+    caught_up(follower, server)
+    aside = [name for name in os.listdir(server.directory) if name.startswith("diverged-")]
+    equal(len(aside), 1, "one directory with the tail")
+    events = dumped_events(os.path.join(server.directory, aside[0]))
+    equal([(e["position"], e.get("correlationid")) for e in events][-1], (3, "only-here"), "the tail that was saved")
+    same_journals(follower, server)
+    equal(json.loads(asked(server, "GET", "account/a"))["balance"], 101, "balance of the former primary")
+
+
+@test("a former primary that meets its successor stops taking commands")
+def fenced(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    with server.client() as c:
+        open_account(c, "a")
+    caught_up(server, follower)
+    equal(asked(follower, "REPLICAOF", "NO", "ONE"), "OK", "promotion")
+    equal(asked(server, "DO", "account/a", "Deposit", "amount", 1), [2, 2], "nobody has told the old one yet")
+    server.restart()
+    equal(asked(follower, "REPLICAOF", "127.0.0.1", server.port), "OK", "the two are made to meet")
+    wait_for(lambda: isinstance(asked(server, "DO", "account/a", "Deposit", "amount", 1), RespError), 10, "the fence")
+    error(asked(server, "DO", "account/a", "Deposit", "amount", 1), "READONLY")
+    equal(info(t.client(server))["fenced"], "1", "INFO says so")
+    equal(asked(follower, "REPLICAOF", "NO", "ONE"), "OK", "the newer one goes on")
+    equal(asked(server, "REPLICAOF", "127.0.0.1", follower.port), "OK", "the older one follows")
+    caught_up(follower, server)
+
+
+@test("another history is set aside whole before it follows")
+def foreign(t):
+    server = primary(t)
+    other = primary(t)
+    with server.client() as c, other.client() as o:
+        open_account(c, "a")
+        open_account(o, "mine")
+        deposit(o, "mine", 3)
+    equal(asked(other, "REPLICAOF", "127.0.0.1", server.port), "OK", "REPLICAOF")
+    caught_up(server, other)
+    equal(asked(other, "GET", "account/mine"), None, "the old history is not here")
+    aside = [name for name in os.listdir(other.directory) if name.startswith("diverged-")]
+    equal([e["subject"] for e in dumped_events(os.path.join(other.directory, aside[0]))], ["account/mine"] * 2, "aside")
+    fresh = primary(t)
+    equal(asked(fresh, "REPLICAOF", "127.0.0.1", server.port), "OK", "REPLICAOF of an empty server")
+    caught_up(server, fresh)
+    equal([name for name in os.listdir(fresh.directory) if name.startswith("diverged-")], [], "nothing to set aside")
+
+
+@test("FAILOVER hands over without loss, and clients are told where to go")
+def failover(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    c = t.client(server)
+    open_account(c, "a")
+    caught_up(server, follower)
+    acknowledged, stop = [], threading.Event()
+
+    def load():
+        with server.client() as client:
+            while not stop.is_set():
+                reply = client.ask("DO", "account/a", "Deposit", "amount", 1)
+                if isinstance(reply, RespError):
+                    equal(reply.code, "READONLY", "an error during the hand-over")
+                    return
+                acknowledged.append(reply)
+
+    worker = threading.Thread(target=load)
+    worker.start()
+    time.sleep(0.2)
+    equal(c.call("FAILOVER", "TO", "127.0.0.1", follower.port, "TIMEOUT", 10000), "OK", "FAILOVER")
+    worker.join(20)
+    stop.set()
+    check(acknowledged, "commands were acknowledged before")
+    with follower.client() as s:
+        check(version(s, "a") >= acknowledged[-1][0], "what was acknowledged is there")
+        deposit(s, "a", 1)
+    text = error(asked(server, "DO", "account/a", "Deposit", "amount", 1), "READONLY")
+    check(str(follower.port) in text, f"names the new primary: {text}")
+    caught_up(follower, server)
+    same_journals(follower, server)
+    status, _, err = memimage("switchover", "--port", follower.port)
+    equal(status, 0, f"memimage switchover ({err})")
+    wait_for(lambda: asked(server, "ROLE")[0] == "master", 10, "the way back")
+    caught_up(server, follower)
+    follower.kill()
+    server.kill()
+    follower.start()
+    status, _, err = memimage("promote", "--port", follower.port)
+    equal(status, 0, f"memimage promote ({err})")
+    equal(asked(follower, "ROLE")[0], "master", "role after memimage promote")
+
+
+@test("STATE MIN POSITION reads one's writes on a standby, within bounds")
+def min_position(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    caught_up(server, follower)
+    c, s = t.client(server), t.client(follower)
+    open_account(c, "a")
+    for _ in range(200):
+        at = deposit(c, "a", 1)
+        equal(s.call("STATE", "account/a", "MIN", "POSITION", at[1])[0], at[0], "version on the standby")
+    error(s.ask("STATE", "account/a", "MIN", "POSITION", 10**9, "TIMEOUT", 100), "UNKNOWN")
+    error(s.ask("STATE", "account/a", "MIN", "POSITION", "x"), "ERR")
+
+
+@test("digests are compared with standbys")
+def digests(t):
+    server = primary(t, "--replica-digest", "1")
+    follower = standby_of(t, server)
+    with server.client() as c, follower.client() as s:
+        open_account(c, "a")
+        wait_for(lambda: deposit(c, "a", 1) and int(info(s)["digests_compared"]) >= 2, 20, "two comparisons")
+
+
+@test("a standby that stands still costs the primary no memory")
+def slow_standby(t):
+    server = primary(t, "--replica-timeout", "600")
+    follower = standby_of(t, server)
+    caught_up(server, follower)
+    with server.client() as c:
+        open_account(c, "a")
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1)] * 20000)
+        caught_up(server, follower)
+        follower.process.signal(signal.SIGSTOP)
+        before = server.resident_bytes()
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "c" * 200)] * 60000)
+        grown = server.resident_bytes() - before
+        follower.process.signal(signal.SIGCONT)
+    check(grown < 48 << 20, f"the primary grew by {grown} bytes")  # its ring, first used, is 32 MiB of that
+    caught_up(server, follower)
+
+
+def reply_to(port, data):
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
+        s.sendall(data)
+        s.settimeout(5)
+        got = b""
+        try:
+            while True:
+                piece = s.recv(65536)
+                if not piece:
+                    break
+                got += piece
+                if got.endswith(b"\r\n"):
+                    break
+        except (TimeoutError, ConnectionResetError):
+            pass
+        return got
+
+
+@test("a hostile standby gets errors or is closed, and the primary goes on")
+def hostile_standby(t):
+    server = primary(t)
+    with server.client() as c:
+        open_account(c, "a")
+        history = info(c)["master_replid"]
+        for line in (b"REPLICATE 1 x 0 0 0 0 1", b"REPLICATE 9 ? 0 0 0 0 1", b"REPLFILES all", b"REPLREAD a 0 1",
+                     b"REPLPROBE 1 2", b"REPLICATE 1 ? 0 0 zz 0 1", b"REPLICATE 1 ? 99999999999 0 0 0 1",
+                     b"REPLICATE 1 ? 0 99999999999999999999999 0 0 1"):
+            check(reply_to(server.port, line + b"\r\n").startswith(b"-ERR"), f"{line} is refused")
+        for line in (b"REPLACK 1 1", b"REPLPROMOTED"):
+            equal(reply_to(server.port, line + b"\r\n"), b"", f"{line} closes the connection")
+        with Client(server.port) as s:
+            check(s.call("REPLICATE", 1, "?", 0, 0, 0, 0, 1).startswith("FILES"), "a new one is told to copy")
+            for path in ("/etc/passwd", "journal/../lock", "journal/mark", "lock", "journal/" + "0" * 20 + ".journaL"):
+                error(s.ask("REPLREAD", path, 0, 100), "ERR")
+            error(s.ask("REPLREAD", "journal/" + "0" * 19 + "1.journal", 0, 1 << 30), "ERR")
+            error(s.ask("REPLREAD", "journal/" + "0" * 19 + "1.journal", 1 << 62, 100), "ERR")
+            error(s.ask("REPLPROBE", *range(1001)), "ERR")
+        with Client(server.port) as s:
+            check(s.call("REPLICATE", 1, history, 1, 1 << 40, "ff", 1 << 30, 1).startswith("PROBE"), "a point beyond")
+        with Client(server.port) as s:
+            check(s.call("REPLICATE", 1, history, 1, 4096, "ff", 0, 1).startswith("PROBE"), "another chain")
+        equal(deposit(c, "a", 1), [2, 2], "the primary goes on")
+    equal(info(t.client(server))["connected_slaves"], "0", "no standby is left over")
+
+
+@test("a broken primary cannot crash a standby")
+def hostile_primary(t):
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    history = b"ab" * 16
+    answers = [b"", b"\0" * 5000, b"+OK\r\n", b"+CONTINUE " + history + b" 1\r\n", b"*-5\r\n", b"$99999999999\r\n",
+               b"+FILES " + history + b" 1\r\n+run 1\r\n$20\r\n/etc/passwd 10 10 xx\r\n",
+               b"+FILES " + history + b" 1\r\n+run 99999999\r\n", b"+FILES x 1\r\n", b"+PROBE " + history + b" 1\r\n:5\r\n",
+               b"+FILES " + history + b" 1\r\n+run 1\r\n$41\r\njournal/00000000000000000001.journal 8 8 \r\n",
+               b"-NOAUTH Authentication required.\r\n", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100000,
+               b"+" + b"x" * 100000, b"*8\r\n" + b"$1\r\nx\r\n" * 7]
+    stop = threading.Event()
+    served = []
+
+    def serve():
+        while not stop.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    connection.settimeout(2)
+                    connection.recv(1000)
+                    connection.sendall(answers[len(served) % len(answers)])
+                    time.sleep(0.01)
+                except OSError:
+                    pass
+                served.append(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    follower = t.new_server(args=("--replica-of", f"127.0.0.1:{port}"), keep_port=True).start()
+    wait_for(lambda: len(served) > len(answers) + 3, 60, "each answer to be given")
+    equal(asked(follower, "PING"), "PONG", "the standby lives")
+    stop.set()
+    listener.close()
+
+
+class Proxy:
+    """A TCP proxy that delays, and cuts connections at random bytes."""
+
+    def __init__(self, target, seed):
+        self.target = target
+        self.random = random.Random(seed)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.calm = False
+        self.cuts = 0
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+            except OSError:
+                if self.listener.fileno() < 0:
+                    return
+                client.close()
+                continue
+            budget = [self.random.randrange(1, 1 << self.random.randrange(4, 23))]
+            for source, sink in ((client, server), (server, client)):
+                threading.Thread(target=self.pump, args=(source, sink, budget), daemon=True).start()
+
+    def pump(self, source, sink, budget):
+        try:
+            while True:
+                data = source.recv(self.random.choice((100, 5000, 65536)))
+                if not data:
+                    break
+                if not self.calm:
+                    if self.random.random() < 0.05:
+                        time.sleep(self.random.uniform(0, 0.05))
+                    budget[0] -= len(data)
+                    if budget[0] < 0:
+                        self.cuts += 1
+                        sink.sendall(data[: len(data) // 2])
+                        break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for one in (source, sink):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+@test(f"a connection that is cut at random bytes and delayed always converges ({2 * ROUNDS} rounds)")
+def cut_connections(t):
+    print(f"# SEED={SEED}")
+    source = random.Random(SEED)
+    server = primary(t, "--segment-size-max", "4m")
+    proxy = Proxy(server.port, SEED)
+    follower = t.new_server(args=("--replica-of", f"127.0.0.1:{proxy.port}"), keep_port=True).start()
+    with server.client() as c:
+        for name in range(20):
+            open_account(c, f"a{name}")
+        for _ in range(2 * ROUNDS):
+            proxy.calm = False
+            for _ in range(5):
+                c.pipeline([("DO", f"account/a{source.randrange(20)}", "Deposit", "amount", 1, "@corr", "x" * 150)] * 300)
+                time.sleep(source.uniform(0, 0.1))
+            if source.random() < 0.3:
+                follower.kill()
+                follower.start()
+            proxy.calm = True
+            caught_up(server, follower, 60)
+            same_journals(server, follower)
+    print(f"# {proxy.cuts} cuts")
+    proxy.close()
+
+
+@test(f"{ROUNDS} rounds: the primary is killed under load, the standby promoted, the old primary rejoins")
+def kill_rounds(t):
+    print(f"# SEED={SEED}")
+    source = random.Random(SEED)
+    options = ("--sync-replicas", "1", "--idempotency-window", "100000000", "--sync-timeout", "20000")
+    server = primary(t, *options)
+    follower = standby_of(t, server, *options)
+    caught_up(server, follower)
+    records = [Record(number) for number in range(8)]
+    with server.client() as c:
+        for name in SHARED + [record.account for record in records]:
+            open_account(c, name, overdraft=10**12)
+    times = []
+    for number in range(ROUNDS):
+        workers = [Worker(server.port, record, source.randrange(2**32)) for record in records]
+        for worker in workers:
+            worker.start()
+        time.sleep(source.uniform(0.02, 0.5))
+        server.kill()
+        begun = time.monotonic()
+        with follower.client() as s:
+            equal(s.call("REPLICAOF", "NO", "ONE"), "OK", "promotion")
+            s.call("CONFIG", "SET", "sync-replicas", "0")
+            s.call("DO", f"account/{SHARED[0]}", "Deposit", "amount", 1, "@id", f"first-{number}")
+            times.append(time.monotonic() - begun)
+        records[0].entries[f"first-{number}"] = [("DO", f"account/{SHARED[0]}", "Deposit", "amount", 1, "@id",
+                                                  f"first-{number}"), None]
+        for worker in workers:
+            worker.join(30)
+            check(not worker.is_alive() and worker.problem is None, f"a worker failed: {worker.problem!r}")
+        server.args = ["--replica-of", f"127.0.0.1:{follower.port}", *options]
+        server.start()
+        caught_up(follower, server)
+        with follower.client() as s:
+            s.call("CONFIG", "SET", "sync-replicas", "1")
+            resend_all(s, records, only_unknown=number % max(4, ROUNDS // 8) != 3)
+            check_record(s, records)
+        caught_up(follower, server)
+        same_journals(follower, server)
+        server, follower = follower, server
+    with server.client() as c:
+        resend_all(c, records, only_unknown=False)
+        check_record(c, records)
+        live = digest(c)
+    times.sort()
+    print(f"# {sum(len(r.entries) for r in records)} commands, {live[0]} events; promotion to first command: "
+          f"p50 {times[len(times) // 2] * 1e3:.1f} ms, max {times[-1] * 1e3:.1f} ms")
+    caught_up(server, follower)
+    for one in (server, follower):
+        one.kill()
+        equal(offline_digest(one.directory, "--from-scratch"), live[1], "the digest from scratch")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
