@@ -13,7 +13,7 @@
 #define MIM_EVENTS_PER_TX_MAX   256u  /* events of one transaction */
 #define MIM_CATALOG_MAX         4096u /* journaled definitions (types, events, commands) of one journal */
 
-#define MIM_NOTE_SIZE_MAX       256u  /* bytes of an operator's note in the journal */
+#define MIM_NOTE_SIZE_MAX 256u /* bytes of an operator's note in the journal */
 
 /* Commands */
 #define MIM_COMMAND_SIZE_MAX     (1u << 20) /* bytes of one request: 1 MiB */

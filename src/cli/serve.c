@@ -101,75 +101,79 @@ static int serve_run(struct serving *s, struct mim_error *reterr) {
     return status;
 }
 
+/** What the table below fills in: one server to a process. */
+static struct serving serving;
+
+static const struct mim_option items[] = {
+    {"dir", MIM_OPTION_TEXT, &serving.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
+    {"port", MIM_OPTION_UNSIGNED, &serving.port, "N", "TCP port (default 7411; 0: any free one)", 0, 65535},
+    {"bind", MIM_OPTION_TEXT, &serving.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+    {"unixsocket", MIM_OPTION_TEXT, &serving.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
+    {"model", MIM_OPTION_TEXT, &serving.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
+    {"durability", MIM_OPTION_DURABILITY, &serving.server.writer, "fsync|interval:MS|none",
+     "when a command is acknowledged (default fsync)", 0, 0},
+    {"config", MIM_OPTION_TEXT, &serving.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
+    {"idempotency-window", MIM_OPTION_UNSIGNED, &serving.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
+    {"memory-limit", MIM_OPTION_SIZE, &serving.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0,
+     0},
+    {"keep-commands", MIM_OPTION_FLAG, &serving.server.keep_commands, NULL, "journal the fields of every command too",
+     0, 0},
+    {"segment-size-max", MIM_OPTION_SIZE, &serving.server.writer.segment_size_max, "SIZE",
+     "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
+    {"verify", MIM_OPTION_TEXT, &serving.verify, "eager|background|off",
+     "when a snapshot's blocks are checked at start (default eager)", 0, 0},
+    {"snapshot-every", MIM_OPTION_UNSIGNED, &serving.server.snapshot_every, "N",
+     "make a snapshot after so many events (default 0: never)", 0, 0},
+    {"snapshot-every-bytes", MIM_OPTION_SIZE, &serving.server.snapshot_every_bytes, "SIZE",
+     "or after so many bytes of journal (default 0: never)", 0, 0},
+    {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &serving.server.snapshot_every_s, "SECONDS",
+     "or after so much time with changes (default 0: never)", 0, 1u << 30},
+    {"snapshot-keep", MIM_OPTION_UNSIGNED, &serving.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
+     1000000},
+    {"replica-of", MIM_OPTION_TEXT, &serving.server.replica_of, "HOST:PORT", "follow this primary as a hot standby", 0,
+     0},
+    {"primary-user", MIM_OPTION_TEXT, &serving.server.primary_user, "USER", "a standby's AUTH at the primary", 0, 0},
+    {"primary-password", MIM_OPTION_TEXT, &serving.server.primary_password, "PASSWORD", "likewise", 0, 0},
+    {"sync-replicas", MIM_OPTION_UNSIGNED, &serving.sync_replicas, "N",
+     "standbys that have a command durably before it is acknowledged (default 0)", 0, 64},
+    {"sync-timeout", MIM_OPTION_UNSIGNED, &serving.sync_timeout, "MS",
+     "wait so long for them, then answer UNKNOWN (default 5000)", 1, 3600000},
+    {"replica-timeout", MIM_OPTION_UNSIGNED, &serving.replica_timeout, "SECONDS",
+     "give a silent primary or standby up after so long (default 5)", 2, 3600},
+    {"replica-digest", MIM_OPTION_UNSIGNED, &serving.replica_digest, "SECONDS",
+     "compare digests with standbys so often (default 60; 0: never)", 0, 1u << 30},
+    {"replica-history", MIM_OPTION_TEXT, &serving.replica_history, "all|tail",
+     "what a new standby copies: the whole journal, or from the snapshot on (default all)", 0, 0},
+    {"no-rewind", MIM_OPTION_FLAG, &serving.server.no_rewind, NULL,
+     "never set a divergent journal aside: refuse to follow", 0, 0},
+    {"clients-max", MIM_OPTION_UNSIGNED, &serving.clients_max, "N", "most connections (default 10000)", 1, 1000000},
+    {"query-size-max", MIM_OPTION_SIZE, &serving.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
+     1024, MIM_COMMAND_SIZE_CEILING},
+    {"output-size-max", MIM_OPTION_SIZE, &serving.server.output_size_max, "SIZE",
+     "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
+    {"pipeline-max", MIM_OPTION_UNSIGNED, &serving.pipeline_max, "N",
+     "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
+    {"idle-timeout", MIM_OPTION_UNSIGNED, &serving.idle_timeout, "SECONDS", "close idle connections (default 0: never)",
+     0, 1u << 30},
+    {"requirepass", MIM_OPTION_TEXT, &serving.server.requirepass, "PASSWORD",
+     "clients must AUTH; without one only loopback is served", 0, 0},
+    {"seal-idle", MIM_OPTION_UNSIGNED, &serving.seal_idle, "MS",
+     "idle time before a seal frame is written (default 10)", 1, 3600000},
+    {"busy-poll", MIM_OPTION_UNSIGNED, &serving.server.busy_poll_us, "US",
+     "spin this long before sleeping, for latency (default 0)", 0, 1000000},
+};
+
+static const struct mim_options options = {
+    .usage = "memimage serve [option ...]",
+    .about = "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
+             "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
+             "read it, 4 a storage error while running, 5 the directory is in use.",
+    .items = items,
+    .count = sizeof(items) / sizeof(items[0]),
+};
+
 int mim_cli_serve(int argc, char **argv) {
-    struct serving s = {0};
-    serving_default(&s);
-    const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &s.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
-        {"port", MIM_OPTION_UNSIGNED, &s.port, "N", "TCP port (default 7411; 0: any free one)", 0, 65535},
-        {"bind", MIM_OPTION_TEXT, &s.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
-        {"unixsocket", MIM_OPTION_TEXT, &s.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
-        {"model", MIM_OPTION_TEXT, &s.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
-        {"durability", MIM_OPTION_DURABILITY, &s.server.writer, "fsync|interval:MS|none",
-         "when a command is acknowledged (default fsync)", 0, 0},
-        {"config", MIM_OPTION_TEXT, &s.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
-        {"idempotency-window", MIM_OPTION_UNSIGNED, &s.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
-        {"memory-limit", MIM_OPTION_SIZE, &s.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0, 0},
-        {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0,
-         0},
-        {"segment-size-max", MIM_OPTION_SIZE, &s.server.writer.segment_size_max, "SIZE",
-         "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
-        {"verify", MIM_OPTION_TEXT, &s.verify, "eager|background|off",
-         "when a snapshot's blocks are checked at start (default eager)", 0, 0},
-        {"snapshot-every", MIM_OPTION_UNSIGNED, &s.server.snapshot_every, "N",
-         "make a snapshot after so many events (default 0: never)", 0, 0},
-        {"snapshot-every-bytes", MIM_OPTION_SIZE, &s.server.snapshot_every_bytes, "SIZE",
-         "or after so many bytes of journal (default 0: never)", 0, 0},
-        {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &s.server.snapshot_every_s, "SECONDS",
-         "or after so much time with changes (default 0: never)", 0, 1u << 30},
-        {"snapshot-keep", MIM_OPTION_UNSIGNED, &s.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
-         1000000},
-        {"replica-of", MIM_OPTION_TEXT, &s.server.replica_of, "HOST:PORT", "follow this primary as a hot standby", 0,
-         0},
-        {"primary-user", MIM_OPTION_TEXT, &s.server.primary_user, "USER", "a standby's AUTH at the primary", 0, 0},
-        {"primary-password", MIM_OPTION_TEXT, &s.server.primary_password, "PASSWORD", "likewise", 0, 0},
-        {"sync-replicas", MIM_OPTION_UNSIGNED, &s.sync_replicas, "N",
-         "standbys that have a command durably before it is acknowledged (default 0)", 0, 64},
-        {"sync-timeout", MIM_OPTION_UNSIGNED, &s.sync_timeout, "MS",
-         "wait so long for them, then answer UNKNOWN (default 5000)", 1, 3600000},
-        {"replica-timeout", MIM_OPTION_UNSIGNED, &s.replica_timeout, "SECONDS",
-         "give a silent primary or standby up after so long (default 5)", 2, 3600},
-        {"replica-digest", MIM_OPTION_UNSIGNED, &s.replica_digest, "SECONDS",
-         "compare digests with standbys so often (default 60; 0: never)", 0, 1u << 30},
-        {"replica-history", MIM_OPTION_TEXT, &s.replica_history, "all|tail",
-         "what a new standby copies: the whole journal, or from the snapshot on (default all)", 0, 0},
-        {"no-rewind", MIM_OPTION_FLAG, &s.server.no_rewind, NULL,
-         "never set a divergent journal aside: refuse to follow", 0, 0},
-        {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
-        {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
-         1024, MIM_COMMAND_SIZE_CEILING},
-        {"output-size-max", MIM_OPTION_SIZE, &s.server.output_size_max, "SIZE",
-         "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
-        {"pipeline-max", MIM_OPTION_UNSIGNED, &s.pipeline_max, "N",
-         "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
-        {"idle-timeout", MIM_OPTION_UNSIGNED, &s.idle_timeout, "SECONDS", "close idle connections (default 0: never)",
-         0, 1u << 30},
-        {"requirepass", MIM_OPTION_TEXT, &s.server.requirepass, "PASSWORD",
-         "clients must AUTH; without one only loopback is served", 0, 0},
-        {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)",
-         1, 3600000},
-        {"busy-poll", MIM_OPTION_UNSIGNED, &s.server.busy_poll_us, "US",
-         "spin this long before sleeping, for latency (default 0)", 0, 1000000},
-    };
-    const struct mim_options options = {
-        .usage = "memimage serve [option ...]",
-        .about =
-            "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
-            "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
-            "read it, 4 a storage error while running, 5 the directory is in use.",
-        .items = items,
-        .count = sizeof(items) / sizeof(items[0]),
-    };
+    serving_default(&serving);
     struct mim_error error = {0};
     int positional = 0;
     const char *config = config_sought(argc, argv);
@@ -179,5 +183,5 @@ int mim_cli_serve(int argc, char **argv) {
     if (rc != 0) {
         return rc > 0 ? 0 : mim_cli_fail("serve", &error);
     }
-    return serve_run(&s, &error);
+    return serve_run(&serving, &error);
 }
