@@ -16,6 +16,8 @@ static const struct {
     {"commands", mim_bench_commands, "commands per second of many clients, by pipeline"},
     {"latency", mim_bench_latency, "a lone durable command beside the raw write and sync of the same bytes"},
     {"replay", mim_bench_replay, "events per second from the journal into the image"},
+    {"restore", mim_bench_restore, "from the start of the process to the first correct reply"},
+    {"replica", mim_bench_replica, "a new standby, what it shows when, and how it catches up"},
 };
 
 static void usage(FILE *to) {

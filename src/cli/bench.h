@@ -15,6 +15,8 @@
 int mim_bench_commands(int argc, char **argv);
 int mim_bench_latency(int argc, char **argv);
 int mim_bench_replay(int argc, char **argv);
+int mim_bench_restore(int argc, char **argv);
+int mim_bench_replica(int argc, char **argv);
 
 uint64_t mim_bench_now_ns(void);
 
@@ -37,6 +39,8 @@ struct mim_bench_target {
     const char *durability; /* of an own server */
     uint64_t port;          /* 0: start an own server */
     uint64_t busy_poll_us;  /* of an own server */
+    const char *replica_of; /* an own server follows this; NULL: it is a primary */
+    const char *verify;     /* of an own server; NULL: as by default */
     pid_t pid;              /* of the own server, 0: none */
     char scratch[MIM_BENCH_PATH_SIZE];
 };
@@ -44,6 +48,15 @@ struct mim_bench_target {
 /** Starts an own server unless one is given, and waits until it is ready. Close also after failure. */
 MIM_CHECKED int mim_bench_target_open(struct mim_bench_target *target, struct mim_error *reterr);
 void mim_bench_target_close(struct mim_bench_target *target);
+/** The own server again, on the same directory, after mim_bench_target_kill. Returns as soon as it is started. */
+MIM_CHECKED int mim_bench_target_again(struct mim_bench_target *target, struct mim_error *reterr);
+/** kill -9, and waits for its end. */
+void mim_bench_target_kill(struct mim_bench_target *target);
+/** Waits for the ready line of an own server that was started again. */
+MIM_CHECKED int mim_bench_target_ready(struct mim_bench_target *target, struct mim_error *reterr);
+/** One command given as words; its integer, or the first integer of its array, or 0. STATE with an error reply. */
+MIM_CHECKED int mim_bench_ask(const struct mim_bench_target *target, const char *words, uint64_t *ret_number,
+                              struct mim_error *reterr);
 /** A connected socket. NETWORK. */
 MIM_CHECKED int mim_bench_connect(const struct mim_bench_target *target, int *ret_fd, struct mim_error *reterr);
 /** A number of INFO, 0 when it is not there. */
@@ -61,6 +74,8 @@ void mim_bench_requests_deinit(struct mim_bench_requests *requests);
 /** Opens those accounts, where they are not open yet. */
 MIM_CHECKED int mim_bench_accounts_open(const struct mim_bench_target *target, uint32_t count,
                                         struct mim_error *reterr);
+/** Sends them all, a thousand at a time, and reads their replies. STATE with the newest error reply. */
+MIM_CHECKED int mim_bench_pour(int fd, const struct mim_bench_requests *requests, struct mim_error *reterr);
 /** Sends all of it, waiting as long as it takes. */
 MIM_CHECKED int mim_bench_send(int fd, const void *data, size_t size, struct mim_error *reterr);
 

@@ -65,8 +65,30 @@ static void target_exec(const struct mim_bench_target *target, const char *log) 
     if (file < 0 || dup2(file, STDERR_FILENO) < 0 || dup2(file, STDOUT_FILENO) < 0) {
         _exit(127);
     }
-    (void)execl("/proc/self/exe", "memimage", "serve", "--dir", data, "--port", "0", "--durability", target->durability,
-                "--busy-poll", busy_poll, (char *)NULL);
+    char socket_path[MIM_BENCH_PATH_SIZE + 8];
+    (void)snprintf(socket_path, sizeof(socket_path), "%s/socket", target->scratch);
+    const char *const words[] = {"memimage",
+                                 "serve",
+                                 "--dir",
+                                 data,
+                                 "--port",
+                                 "0",
+                                 "--durability",
+                                 target->durability,
+                                 "--busy-poll",
+                                 busy_poll,
+                                 "--unixsocket",
+                                 socket_path,
+                                 "--verify",
+                                 target->verify == NULL ? "eager" : target->verify,
+                                 target->replica_of == NULL ? NULL : "--replica-of",
+                                 target->replica_of,
+                                 NULL};
+    union {
+        const char *const *constant;
+        char *const *plain;
+    } arguments = {.constant = words};
+    (void)execv("/proc/self/exe", arguments.plain);
     _exit(127);
 }
 
@@ -109,8 +131,14 @@ int mim_bench_target_open(struct mim_bench_target *target, struct mim_error *ret
     if (rc != 0) {
         return rc;
     }
+    rc = mim_bench_target_again(target, reterr);
+    return rc != 0 ? rc : mim_bench_target_ready(target, reterr);
+}
+
+int mim_bench_target_again(struct mim_bench_target *target, struct mim_error *reterr) {
     char log[MIM_BENCH_PATH_SIZE + 8];
     (void)snprintf(log, sizeof(log), "%s/log", target->scratch);
+    (void)unlink(log);
     pid_t pid = fork();
     if (pid < 0) {
         return mim_error_os(reterr, MIM_E_MEMORY, errno, "starting a server");
@@ -119,7 +147,22 @@ int mim_bench_target_open(struct mim_bench_target *target, struct mim_error *ret
         target_exec(target, log);
     }
     target->pid = pid;
+    return 0;
+}
+
+int mim_bench_target_ready(struct mim_bench_target *target, struct mim_error *reterr) {
+    char log[MIM_BENCH_PATH_SIZE + 8];
+    (void)snprintf(log, sizeof(log), "%s/log", target->scratch);
     return target_wait(target, log, reterr);
+}
+
+void mim_bench_target_kill(struct mim_bench_target *target) {
+    int status;
+    if (target->pid > 0) {
+        (void)kill(target->pid, SIGKILL);
+        (void)waitpid(target->pid, &status, 0);
+        target->pid = 0;
+    }
 }
 
 void mim_bench_target_close(struct mim_bench_target *target) {
@@ -156,6 +199,30 @@ int mim_bench_connect(const struct mim_bench_target *target, int *ret_fd, struct
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)); /* a unix socket has none, and needs none */
     *ret_fd = fd;
     return 0;
+}
+
+int mim_bench_ask(const struct mim_bench_target *target, const char *words, uint64_t *ret_number,
+                  struct mim_error *reterr) {
+    redisContext *redis = target_redis(target);
+    redisReply *reply = NULL;
+    int rc = 0;
+    *ret_number = 0;
+    if (redis != NULL && redis->err == 0) {
+        reply = redisCommand(redis, words);
+    }
+    if (reply == NULL) {
+        rc = mim_error_set(reterr, MIM_E_NETWORK, "%s: %s", words, redis == NULL ? "out of memory" : redis->errstr);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        rc = mim_error_set(reterr, MIM_E_STATE, "%s: %s", words, reply->str);
+    } else {
+        const redisReply *first = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 ? reply->element[0] : reply;
+        *ret_number = first->type == REDIS_REPLY_INTEGER ? (uint64_t)first->integer : 0;
+    }
+    freeReplyObject(reply);
+    if (redis != NULL) {
+        redisFree(redis);
+    }
+    return rc;
 }
 
 uint64_t mim_bench_info(const struct mim_bench_target *target, const char *name) {
@@ -274,4 +341,37 @@ int mim_bench_accounts_open(const struct mim_bench_target *target, uint32_t coun
         (void)close(fd);
     }
     return rc;
+}
+
+struct pouring {
+    uint64_t replies;
+    char error[160];
+};
+
+static void on_poured(void *context, const char *error) {
+    struct pouring *pouring = context;
+    pouring->replies++;
+    if (error != NULL) {
+        (void)snprintf(pouring->error, sizeof(pouring->error), "%s", error);
+    }
+}
+
+int mim_bench_pour(int fd, const struct mim_bench_requests *requests, struct mim_error *reterr) {
+    struct pouring pouring = {0};
+    struct mim_replies *replies = mim_replies_new(on_poured, &pouring);
+    int rc = replies == NULL ? mim_error_set(reterr, MIM_E_MEMORY, "out of memory") : 0;
+    for (uint32_t first = 0; rc == 0 && first < requests->count; first += MIM_BENCH_OPEN_BATCH) {
+        uint32_t end = requests->count - first < MIM_BENCH_OPEN_BATCH ? requests->count : first + MIM_BENCH_OPEN_BATCH;
+        const uint32_t *offsets = requests->offsets;
+        rc = mim_bench_send(fd, requests->bytes.data + offsets[first], offsets[end] - offsets[first], reterr);
+        while (rc == 0 && pouring.replies < end) {
+            char buffer[16384];
+            ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+            rc = n > 0                     ? mim_replies_feed(replies, buffer, (size_t)n, reterr)
+                 : n < 0 && errno == EINTR ? 0
+                                           : mim_error_set(reterr, MIM_E_NETWORK, "the server closed the connection");
+        }
+    }
+    (void)mim_replies_free(replies);
+    return rc != 0 || pouring.error[0] == '\0' ? rc : mim_error_set(reterr, MIM_E_STATE, "%s", pouring.error);
 }
