@@ -83,17 +83,20 @@ static int note_write(struct mim_storage storage, const char *path, const char *
     return rc != 0 ? rc : mim_storage_sync_dir(storage, INCOMING_DIR, reterr);
 }
 
-static bool note_is(struct mim_storage storage, const char *path, const char *text) {
-    char found[MIM_INCOMING_SOURCE_MAX + 1];
+/** What a note says; "" when there is none. */
+static int note_read(struct mim_storage storage, const char *path, char ret_text[MIM_INCOMING_SOURCE_MAX + 1],
+                     struct mim_error *reterr) {
     size_t got = 0;
     mim_file_t file = 0;
-    struct mim_error ignored = {0};
-    if (mim_file_open(storage, path, MIM_OPEN_READ, &file, &ignored) != 0) {
-        return false;
+    ret_text[0] = '\0';
+    int rc = mim_file_open(storage, path, MIM_OPEN_READ, &file, reterr);
+    if (rc != 0) {
+        return rc == MIM_E_NOT_FOUND ? 0 : rc;
     }
-    int rc = mim_file_pread(storage, file, found, sizeof(found), 0, &got, &ignored);
+    rc = mim_file_pread(storage, file, ret_text, MIM_INCOMING_SOURCE_MAX, 0, &got, reterr);
     mim_file_close(storage, file);
-    return rc == 0 && got == strlen(text) && memcmp(found, text, got) == 0;
+    ret_text[rc == 0 ? got : 0] = '\0';
+    return rc;
 }
 
 static int remove_quietly(struct mim_storage storage, const char *path, struct mim_error *reterr) {
@@ -128,7 +131,9 @@ int mim_incoming_begin(struct mim_incoming *incoming, struct mim_storage storage
     *incoming = (struct mim_incoming){.storage = storage};
     int rc = dirs_make(storage, reterr);
     rc = rc != 0 ? rc : remove_quietly(storage, COMPLETE_PATH, reterr);
-    if (rc == 0 && !note_is(storage, SOURCE_PATH, source)) {
+    char before[MIM_INCOMING_SOURCE_MAX + 1];
+    rc = rc != 0 ? rc : note_read(storage, SOURCE_PATH, before, reterr);
+    if (rc == 0 && strcmp(before, source) != 0) {
         rc = dirs_clear(storage, reterr);
         rc = rc != 0 ? rc : note_write(storage, SOURCE_PATH, source, reterr);
     }
@@ -314,11 +319,12 @@ static int part_move(struct mim_storage storage, const char *part, struct mim_er
 
 int mim_incoming_install(struct mim_storage storage, bool *ret_installed, struct mim_error *reterr) {
     *ret_installed = false;
-    bool cleared = note_is(storage, COMPLETE_PATH, "cleared"); /* then files may have been moved already */
-    if (!cleared && !note_is(storage, COMPLETE_PATH, "complete")) {
-        return 0;
+    char note[MIM_INCOMING_SOURCE_MAX + 1];
+    int rc = note_read(storage, COMPLETE_PATH, note, reterr);
+    bool cleared = strcmp(note, "cleared") == 0; /* then files may have been moved already */
+    if (rc != 0 || (!cleared && strcmp(note, "complete") != 0)) {
+        return rc;
     }
-    int rc = 0;
     for (size_t i = 0; rc == 0 && !cleared && i < PARTS; i++) {
         rc = mim_replica_clear_dir(storage, parts[i], reterr);
     }
