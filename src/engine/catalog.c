@@ -34,7 +34,9 @@ static bool field_named(const struct mim_field *field, struct mim_slice name) {
            (field->was != NULL && mim_slice_equal(mim_slice_text(field->was), name));
 }
 
-/** The journaled fields must be a prefix of the model's: same types, same or former names. */
+/** The journaled fields must be a prefix of the model's: same types, same or former names, and the same fallbacks.
+ *  A fallback is what stored events mean by leaving the field out (a field at its fallback is not stored), so that
+ *  another one would change history; it belongs to a new version of the event, or to the command's field. */
 static bool catalog_fields_agree(struct mim_engine *engine, const struct mim_definition *definition,
                                  const struct mim_bound_event *bound, const char *full_name) {
     for (uint32_t i = 0; i < definition->field_count; i++) {
@@ -53,6 +55,15 @@ static bool catalog_fields_agree(struct mim_engine *engine, const struct mim_def
                             "type in the model",
                             full_name, definition->version, i + 1, (int)journaled->name.size,
                             (const char *)journaled->name.data, field->name);
+            return false;
+        }
+        if (journaled->fallback != field->fallback) {
+            catalog_missing(
+                engine,
+                "event %s version %u: field \"%s\" that was left out means %lld in the journal, the model's "
+                "fallback is %lld",
+                full_name, definition->version, field->name, (long long)journaled->fallback,
+                (long long)field->fallback);
             return false;
         }
     }

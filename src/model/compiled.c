@@ -280,6 +280,17 @@ static uint64_t print_text(const char *text, uint64_t hash) { return mim_hash64(
 
 static uint64_t print_number(uint64_t number, uint64_t hash) { return mim_hash64(&number, sizeof(number), hash); }
 
+/** Fallbacks of event fields: another one gives old events another meaning, and the state another content. */
+static uint64_t print_fallbacks(const char *name, const struct mim_field *fields, uint32_t count, uint64_t hash) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (fields[i].fallback != 0) {
+            hash = print_text(fields[i].name, print_text(name, hash));
+            hash = print_number((uint64_t)fields[i].fallback, hash);
+        }
+    }
+    return hash;
+}
+
 static uint64_t fingerprint_of(const struct mim_compiled *compiled) {
     const struct mim_model *model = compiled->model;
     uint64_t hash = print_text(model->name, MIM_ARENA_FORMAT);
@@ -291,6 +302,12 @@ static uint64_t fingerprint_of(const struct mim_compiled *compiled) {
             const struct mim_field *field = &type->fields[k];
             hash = print_text(field->name, hash);
             hash = print_number(((uint64_t)field->type << 48) | ((uint64_t)field->flags << 32) | field->offset, hash);
+        }
+        for (uint32_t k = 0; k < type->event_count; k++) {
+            hash = print_fallbacks(type->events[k].name, type->events[k].fields, type->events[k].field_count, hash);
+        }
+        for (uint32_t k = 0; k < type->retired_count; k++) {
+            hash = print_fallbacks(type->retired[k].name, type->retired[k].fields, type->retired[k].field_count, hash);
         }
     }
     for (uint32_t i = 0; i < model->projection_count; i++) {

@@ -51,7 +51,8 @@ struct mim_compiled {
 /** Checks descriptors (names: [A-Za-z][A-Za-z0-9_]*, sizes, offsets within the struct and aligned, no overlap, no
  *  duplicate names, types allowed in that place, min <= max, functions present, counts within limits, ABI) and
  *  compiles. MODEL with a sentence that names aggregate, table and field. The fingerprint covers model name and version,
- *  sizes, and name/type/offset/flags of every state field, projections' names and sizes, and the image format. */
+ *  sizes, and name/type/offset/flags of every state field, projections' names and sizes, fallbacks of event fields that
+ *  are not 0, and the image format. */
 MIM_CHECKED int mim_compiled_new(const struct mim_model *model, struct mim_compiled **ret_compiled,
                                  struct mim_error *reterr);
 struct mim_compiled *mim_compiled_free(struct mim_compiled *compiled);
@@ -60,9 +61,10 @@ struct mim_compiled *mim_compiled_free(struct mim_compiled *compiled);
 int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name);
 const struct mim_compiled_command *mim_compiled_command(const struct mim_compiled *compiled, unsigned aggregate,
                                                         struct mim_slice name);
-/** By name and schema version; version 0: the newest. Finds retired ones too. */
+/** By name and schema version; version 0: the highest version there is. Finds retired ones too. */
 const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *compiled, unsigned aggregate,
                                                     struct mim_slice name, uint32_t version);
+/** An event of today by its descriptor's place in the model's table: no scan over events. NULL: not one of the model. */
 const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
                                                        const struct mim_event_type *type);
 const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,

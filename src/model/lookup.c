@@ -34,21 +34,29 @@ const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *c
                                                     struct mim_slice name, uint32_t version) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
     const struct mim_compiled_event *events = &compiled->events[compiled->first_event[aggregate]];
+    const struct mim_compiled_event *newest = NULL;
+    uint32_t newest_version = 0;
     for (uint32_t i = 0; name.size > 0 && i < type->event_count + type->retired_count; i++) {
         const char *own = events[i].type != NULL ? events[i].type->name : events[i].retired->name;
         uint32_t own_version = events[i].type != NULL ? events[i].type->version : events[i].retired->version;
-        if (named(own, name) && (version == 0 || version == own_version)) {
-            return &events[i];
+        bool fits = version == 0 ? own_version > newest_version : own_version == version;
+        if (fits && named(own, name)) {
+            newest = &events[i];
+            newest_version = own_version;
         }
     }
-    return NULL;
+    return newest;
 }
 
 const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
                                                        const struct mim_event_type *type) {
-    for (uint32_t i = 0; i < compiled->event_count; i++) {
-        if (compiled->events[i].type == type && type != NULL) {
-            return &compiled->events[i];
+    /* An aggregate's events of today are one array in the model and, in the same order, one in the compiled model: the
+     * place in the first is the place in the second. */
+    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
+        const struct mim_aggregate_type *aggregate = &compiled->model->aggregates[i];
+        uintptr_t distance = (uintptr_t)type - (uintptr_t)aggregate->events;
+        if (distance < aggregate->event_count * sizeof(*type) && distance % sizeof(*type) == 0) {
+            return &compiled->events[compiled->first_event[i] + distance / sizeof(*type)];
         }
     }
     return NULL;

@@ -187,6 +187,42 @@ static void test_events_are_found_by_version_and_today_s_is_the_newest(void **st
     (void)mim_compiled_free(compiled);
 }
 
+static void test_version_0_is_the_newest_of_the_retired_in_any_order(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    bench->retired[0].name = "Gone"; /* Gone 1, then Gone 3 */
+    bench->retired[1].version = 3;
+    struct mim_compiled *compiled = compile(bench);
+    assert_ptr_equal(mim_compiled_event(compiled, 0, mim_slice_text("Gone"), 0)->retired, &bench->retired[1]);
+    (void)mim_compiled_free(compiled);
+    bench->retired[0].version = 3; /* Gone 3, then Gone 1 */
+    bench->retired[1].version = 1;
+    compiled = compile(bench);
+    assert_ptr_equal(mim_compiled_event(compiled, 0, mim_slice_text("Gone"), 0)->retired, &bench->retired[0]);
+    assert_ptr_equal(mim_compiled_event(compiled, 0, mim_slice_text("Gone"), 1)->retired, &bench->retired[1]);
+    (void)mim_compiled_free(compiled);
+}
+
+static void test_an_event_is_found_by_its_descriptor_alone(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    static struct mim_event_type others[2];
+    memcpy(others, bench->events, sizeof(others));
+    bench->aggregates[1].events = others;
+    bench->aggregates[1].event_count = 2;
+    struct mim_compiled *compiled = compile(bench);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_ptr_equal(mim_compiled_event_of(compiled, &bench->events[i])->type, &bench->events[i]);
+        assert_int_equal(mim_compiled_event_of(compiled, &bench->events[i])->aggregate, 0);
+        assert_ptr_equal(mim_compiled_event_of(compiled, &others[i])->type, &others[i]);
+        assert_int_equal(mim_compiled_event_of(compiled, &others[i])->aggregate, 1);
+    }
+    assert_null(mim_compiled_event_of(compiled, &others[2])); /* one behind the end */
+    struct mim_event_type copy = others[0];
+    assert_null(mim_compiled_event_of(compiled, &copy));
+    (void)mim_compiled_free(compiled);
+}
+
 static uint64_t fingerprint(const struct workbench *bench) {
     struct mim_compiled *compiled = compile(bench);
     uint64_t value = compiled->fingerprint;
@@ -227,6 +263,13 @@ static void test_the_fingerprint_is_of_the_layout(void **state) {
     bench = bench_new();
     bench->projections[0].state_size = 16;
     assert_true(plain != fingerprint(bench));
+    bench = bench_new(); /* what an event that lacks the field means is part of what the image is made of */
+    bench->made_fields[1].flags = MIM_OPTIONAL;
+    bench->made_fields[1].fallback = 3;
+    uint64_t three = fingerprint(bench);
+    assert_true(plain != three);
+    bench->made_fields[1].fallback = 4;
+    assert_true(three != fingerprint(bench));
 }
 
 static void test_another_abi_is_refused(void **state) {
@@ -467,6 +510,8 @@ int main(void) {
         cmocka_unit_test(test_a_good_model_compiles),
         cmocka_unit_test(test_names_are_found_whole),
         cmocka_unit_test(test_events_are_found_by_version_and_today_s_is_the_newest),
+        cmocka_unit_test(test_version_0_is_the_newest_of_the_retired_in_any_order),
+        cmocka_unit_test(test_an_event_is_found_by_its_descriptor_alone),
         cmocka_unit_test(test_the_fingerprint_is_of_the_layout),
         cmocka_unit_test(test_another_abi_is_refused),
         cmocka_unit_test(test_names_are_checked_everywhere),
