@@ -127,6 +127,11 @@ struct mim_field {
 #define MIM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 /** MIM_FIELDS(table): the two members `fields` and `field_count`. */
 #define MIM_FIELDS(table) .fields = (table), .field_count = (uint32_t)MIM_COUNT_OF(table)
+/** Likewise the tables of an aggregate type. */
+#define MIM_COMMANDS(table) .commands = (table), .command_count = (uint32_t)MIM_COUNT_OF(table)
+#define MIM_EVENTS(table)   .events = (table), .event_count = (uint32_t)MIM_COUNT_OF(table)
+#define MIM_RETIRED(table)  .retired = (table), .retired_count = (uint32_t)MIM_COUNT_OF(table)
+#define MIM_QUERIES(table)  .queries = (table), .query_count = (uint32_t)MIM_COUNT_OF(table)
 
 struct mim_decision;  /* one command being decided */
 struct mim_evolution; /* one event being applied */

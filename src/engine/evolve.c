@@ -164,6 +164,10 @@ const void *mim_map_find(const struct mim_host *host, const struct mim_map *map,
     return mim_map_get_in(host->arena, map, key);
 }
 
+uint64_t mim_map_count(const struct mim_host *host, const struct mim_map *map) {
+    return mim_map_count_in(host->arena, map);
+}
+
 const void *mim_map_at(const struct mim_host *host, const struct mim_map *map, uint64_t n, struct mim_string *ret_key) {
     return mim_map_at_in(host->arena, map, n, ret_key);
 }

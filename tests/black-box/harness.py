@@ -127,8 +127,9 @@ class Process:
 class Server:
     """`memimage serve` on a directory. It can be stopped, killed and started again on the same directory."""
 
-    def __init__(self, scratch, directory=None, args=(), env=None, unix=False):
+    def __init__(self, scratch, directory=None, args=(), env=None, unix=False, binary=BINARY):
         self.scratch = scratch
+        self.binary = binary
         self.directory = directory or os.path.join(scratch, "data")
         self.args = list(args)
         self.env = env
@@ -139,7 +140,7 @@ class Server:
 
     def words(self):
         unix = ["--unixsocket", self.path] if self.path else []
-        return [BINARY, "serve", "--dir", self.directory, "--port", str(self.port), *unix, *self.args]
+        return [self.binary, "serve", "--dir", self.directory, "--port", str(self.port), *unix, *self.args]
 
     def launch(self):
         """Starts the process without waiting for it."""
