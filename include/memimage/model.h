@@ -22,7 +22,8 @@
  * - State structs are plain memory in the image: integers, bool, double, struct mim_text, mim_vec, mim_map, mim_omap
  *   and nothing else. No pointers. A state starts as zeros. States are moved by nobody; pointers into the image are
  *   valid until the function returns, pointers into containers until the container changes.
- * - Command and event structs borrow their strings: valid until the function returns.
+ * - Command and event structs borrow their strings: valid until the function returns. What no field of an event's table
+ *   describes is not stored: evolve finds zeros there, live and at replay.
  * - Lifetime of descriptors: static, for the life of the process.
  *
  * Threads: every function of a model is called from one thread at a time, never re-entered.
@@ -241,12 +242,18 @@ MIM_PUBLIC mim_verdict_t mim_reject(struct mim_decision *d, const char *code, co
     __attribute__((format(printf, 3, 4)));
 
 /** Emits an event on the command's own stream: returns its zeroed struct to fill in before decide returns.
- *  Never NULL (at most 256 events a transaction: the command is refused beyond, the struct is scratch then). */
+ *  Never NULL (at most 256 events a transaction: the command is refused beyond, the struct is scratch then).
+ *  Its strings and lists may borrow the command, the image and static memory, or what mim_decision_alloc gave: they
+ *  are stored after decide has returned, so a local buffer is too short-lived. */
 MIM_PUBLIC void *mim_emit(struct mim_decision *d, const struct mim_event_type *event);
 
-/** The same on the stream type/id, which may be new. One transaction: all or nothing. */
+/** The same on the stream type/id, which may be new (the id is copied). One transaction: all or nothing. */
 MIM_PUBLIC void *mim_emit_to(struct mim_decision *d, const struct mim_aggregate_type *type, struct mim_string id,
                              const struct mim_event_type *event);
+
+/** Zeroed memory, 8-aligned, for strings and lists of emitted events; it lives until they are stored. NULL beyond what
+ *  one transaction may take (2 MiB at least). */
+MIM_PUBLIC void *mim_decision_alloc(struct mim_decision *d, size_t size);
 
 /** The state of any aggregate, NULL when it does not exist. Borrowed until decide returns. */
 MIM_PUBLIC const void *mim_read(struct mim_decision *d, const struct mim_aggregate_type *type, struct mim_string id);

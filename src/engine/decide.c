@@ -54,7 +54,19 @@ void *mim_emit_to(struct mim_decision *d, const struct mim_aggregate_type *type,
     }
     struct mim_slice own = d->request->id;
     bool same = compiled->aggregate == d->command->aggregate && mim_slice_equal(mim_slice_of(id.data, id.size), own);
+    if (!same) { /* a model makes ids in local buffers */
+        char *copy = mim_engine_scratch(d->host.engine, id.size);
+        d->too_much |= copy == NULL;
+        if (copy != NULL && id.size > 0) {
+            memcpy(copy, id.data, id.size);
+            id.data = copy;
+        }
+    }
     return emit(d, compiled, same ? (struct mim_string){0} : id);
+}
+
+void *mim_decision_alloc(struct mim_decision *d, size_t size) {
+    return size > MIM_TX_SCRATCH_SIZE ? NULL : mim_engine_scratch(d->host.engine, size);
 }
 
 static void saw(struct mim_decision *d, mim_lsn_t gate) {

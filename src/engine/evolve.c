@@ -24,8 +24,16 @@ bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_ls
     return true;
 }
 
+/** Zeroes what no field describes: a live event's struct then holds what a replayed one's does. */
+static inline void clear_gaps(const struct mim_compiled_event *event, void *data) {
+    for (uint32_t i = 0; i < event->gap_count; i++) {
+        memset((uint8_t *)data + event->gaps[i].offset, 0, event->gaps[i].size);
+    }
+}
+
 static void evolve_today(struct mim_engine *engine, struct mim_evolution *evolution,
-                         const struct mim_compiled_event *event, const void *data) {
+                         const struct mim_compiled_event *event, void *data) {
+    clear_gaps(event, data);
     void *state = mim_slot_state(evolution->slot);
     event->type->evolve(evolution, state, data);
     for (uint32_t i = 0; i < event->projection_count; i++) {
@@ -36,7 +44,7 @@ static void evolve_today(struct mim_engine *engine, struct mim_evolution *evolut
 }
 
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
-                       mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data) {
+                       mim_stream_t number, mim_position_t position, int64_t time_ms, void *data) {
     struct mim_evolution evolution = {
         .host = engine->host,
         .slot = slot,
@@ -53,6 +61,7 @@ void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_even
     upcasting->engine = engine;
     upcasting->type = &engine->compiled->model->aggregates[event->aggregate];
     upcasting->count = 0;
+    clear_gaps(event, data);
     event->retired->upcast(upcasting, data);
     for (uint32_t i = 0; i < upcasting->count; i++) {
         evolve_today(engine, &evolution, upcasting->events[i].event, upcasting->events[i].data);

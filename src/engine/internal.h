@@ -177,9 +177,10 @@ mim_lsn_t mim_engine_gate_of(const struct mim_appender *appender, mim_lsn_t reco
 void *mim_engine_scratch(struct mim_engine *engine, size_t size);
 
 /* evolve.c */
-/** Applies one event (today's, or a retired one by its upcaster) to the slot's state and the projections. */
+/** Applies one event (today's, or a retired one by its upcaster) to the slot's state and the projections. Zeroes what no
+ *  field of `data` describes. */
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
-                       mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data);
+                       mim_stream_t number, mim_position_t position, int64_t time_ms, void *data);
 /** Moves version, LSNs and skip node of a stream to a new event. */
 bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn);
 
@@ -207,6 +208,11 @@ void mim_engine_scan_before(struct mim_engine *engine, unsigned aggregate, uint6
 /* query.c */
 /** Sum of the projections' own digests. */
 uint64_t mim_engine_digest_projections(const struct mim_engine *engine);
+
+/* borrowed.c */
+/** Copies what the events' structs borrow from the image into the scratch, because applying an event may change it under
+ *  those behind it. False: too much for a transaction. */
+bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision);
 
 /* transaction.c */
 /** Appends and applies the decision's events. Fills in the outcome. */

@@ -26,8 +26,7 @@ static int check_name(const char *where, const char *what, const char *name, str
                                            where, what, name == NULL ? "(null)" : name, MIM_NAME_SIZE_MAX);
 }
 
-/** Bytes a field takes in its struct; 0: the type is not allowed there. */
-static uint32_t field_size(const struct mim_field *field, bool state) {
+uint32_t mim_check_field_size(const struct mim_field *field, bool state) {
     bool list = (field->flags & MIM_LIST) != 0;
     switch (field->type) {
     case MIM_BOOL:
@@ -92,7 +91,7 @@ static int check_field(const struct mim_check_table *table, uint32_t n, struct m
     if (rc != 0) {
         return rc;
     }
-    uint32_t size = field_size(field, table->state);
+    uint32_t size = mim_check_field_size(field, table->state);
     if (size == 0) {
         return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has a type that is not allowed there", table->where,
                              field->name);
@@ -116,7 +115,7 @@ static int check_field(const struct mim_check_table *table, uint32_t n, struct m
     }
     for (uint32_t i = 0; i < n; i++) {
         const struct mim_field *other = &table->fields[i];
-        uint32_t other_size = field_size(other, table->state);
+        uint32_t other_size = mim_check_field_size(other, table->state);
         if (strcmp(other->name, field->name) == 0) {
             return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s stands there twice", table->where, field->name);
         }

@@ -83,5 +83,7 @@ uint64_t mim_state_hash(const struct mim_arena *arena, const struct mim_field *f
  *  state, queries. (schema.c) */
 struct mim_compiled;
 void mim_schema_json(struct mim_json *j, const struct mim_compiled *compiled, int aggregate);
+/** "i64" of an enum mim_field_type, also of a journaled one; "?" for a number that is none. */
+const char *mim_field_type_name(unsigned type);
 
 #endif

@@ -210,7 +210,7 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 struct counts {
-    uint32_t events, commands, listeners;
+    uint32_t events, commands, listeners, gaps;
 };
 
 static struct counts model_counts(const struct mim_model *model) {
@@ -218,6 +218,12 @@ static struct counts model_counts(const struct mim_model *model) {
     for (uint32_t i = 0; i < model->aggregate_count; i++) {
         counts.events += model->aggregates[i].event_count + model->aggregates[i].retired_count;
         counts.commands += model->aggregates[i].command_count;
+        for (uint32_t k = 0; k < model->aggregates[i].event_count; k++) {
+            counts.gaps += model->aggregates[i].events[k].field_count + 1; /* one before each field, one behind all */
+        }
+        for (uint32_t k = 0; k < model->aggregates[i].retired_count; k++) {
+            counts.gaps += model->aggregates[i].retired[k].field_count + 1;
+        }
     }
     for (uint32_t i = 0; i < model->projection_count; i++) {
         counts.listeners += model->projections[i].on_count;
@@ -228,8 +234,37 @@ static struct counts model_counts(const struct mim_model *model) {
 /** Where the arrays of a compiled model lie in its one block of memory. */
 struct layout {
     struct mim_compiled_projection_on *listeners;
+    struct mim_compiled_gap *gaps;
     char (*names)[2 * MIM_NAME_SIZE_MAX + 2];
 };
+
+/** What of an event's struct is described by fields, and which of them borrow. */
+static void compile_struct(struct mim_compiled_event *event, struct layout *layout) {
+    const struct mim_field *fields = event->type != NULL ? event->type->fields : event->retired->fields;
+    uint32_t count = event->type != NULL ? event->type->field_count : event->retired->field_count;
+    uint32_t size = event->type != NULL ? event->type->size : event->retired->size;
+    event->gaps = layout->gaps;
+    for (uint32_t at = 0; at < size;) {
+        uint32_t next = size; /* where the nearest field behind `at` begins */
+        uint32_t covered = 0; /* bytes of the field that begins here */
+        for (uint32_t i = 0; i < count; i++) {
+            if (fields[i].offset == at) {
+                covered = mim_check_field_size(&fields[i], false);
+            } else if (fields[i].offset > at && fields[i].offset < next) {
+                next = fields[i].offset;
+            }
+        }
+        if (covered == 0) {
+            *layout->gaps++ = (struct mim_compiled_gap){.offset = at, .size = next - at};
+            event->gap_count++;
+        }
+        at = covered == 0 ? next : at + covered;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        bool borrows = (fields[i].flags & MIM_LIST) != 0 || fields[i].type == MIM_STRING || fields[i].type == MIM_BYTES;
+        event->borrowing |= (uint64_t)borrows << i;
+    }
+}
 
 static void compile_event(struct mim_compiled *compiled, struct layout *layout, unsigned aggregate, uint32_t n) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
@@ -246,6 +281,7 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
     };
     (void)snprintf(layout->names[index], sizeof(layout->names[index]), "%s.%s", type->name,
                    retired ? event->retired->name : event->type->name);
+    compile_struct(event, layout);
     compiled->event_struct_size_max =
         larger(compiled->event_struct_size_max, retired ? event->retired->size : event->type->size);
     for (uint32_t p = 0; !retired && p < compiled->model->projection_count; p++) {
@@ -321,9 +357,10 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     size_t events = (counts.events + 1) * sizeof(struct mim_compiled_event);
     size_t commands = (counts.commands + 1) * sizeof(struct mim_compiled_command);
     size_t listeners = (counts.listeners + 1) * sizeof(struct mim_compiled_projection_on);
+    size_t gaps = counts.gaps * sizeof(struct mim_compiled_gap);
     size_t names = (counts.events + 1) * sizeof(*ret_layout->names);
     struct mim_compiled *compiled = calloc(1, sizeof(*compiled));
-    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + names);
+    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + gaps + names);
     if (storage == NULL) {
         free(compiled);
         return NULL;
@@ -333,7 +370,8 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     compiled->events = (void *)storage;
     compiled->commands = (void *)(storage + events);
     ret_layout->listeners = (void *)(storage + events + commands);
-    ret_layout->names = (void *)(storage + events + commands + listeners);
+    ret_layout->gaps = (void *)(storage + events + commands + listeners);
+    ret_layout->names = (void *)(storage + events + commands + listeners + gaps);
     return compiled;
 }
 

@@ -17,8 +17,15 @@ struct mim_compiled_event {
     const char *full_name; /* "account.Deposited", owned by the compiled model */
     uint32_t projection_count;
     const struct mim_compiled_projection_on *projections; /* who listens */
-    bool
-        fixed_only; /* all fields are fixed-size and in ascending offset order without lists: decoded by a few copies */
+    uint64_t borrowing; /* a bit per field that borrows memory: strings, bytes, lists */
+    uint32_t gap_count;
+    const struct mim_compiled_gap
+        *gaps; /* bytes of the struct that no field describes: not stored, so zero to evolve */
+};
+
+struct mim_compiled_gap {
+    uint32_t offset;
+    uint32_t size;
 };
 
 struct mim_compiled_projection_on {

@@ -223,6 +223,39 @@ static void test_an_event_is_found_by_its_descriptor_alone(void **state) {
     (void)mim_compiled_free(compiled);
 }
 
+static void test_what_no_field_describes_is_known(void **state) {
+    (void)state;
+    struct {
+        uint32_t offsets[2];
+        uint32_t size;
+        uint32_t gap_count;
+        struct mim_compiled_gap gaps[3];
+    } cases[] = {
+        {{0, 16}, 24, 0, {{0}}},                      /* all is described: a string of 16 bytes and an i64 */
+        {{8, 0}, 24, 0, {{0}}},                       /* in any order */
+        {{0, 24}, 32, 1, {{16, 8}}},                  /* a member between */
+        {{8, 32}, 48, 3, {{0, 8}, {24, 8}, {40, 8}}}, /* before, between, behind */
+    };
+    for (size_t i = 0; i < MIM_COUNT_OF(cases); i++) {
+        struct workbench *bench = bench_new();
+        bench->made_fields[0].offset = cases[i].offsets[0];
+        bench->made_fields[1].offset = cases[i].offsets[1];
+        bench->events[0].size = bench->events[1].size = cases[i].size;
+        bench->commands[0].size = bench->commands[1].size = cases[i].size;
+        bench->retired[0].size = bench->retired[1].size = cases[i].size;
+        struct mim_compiled *compiled = compile(bench);
+        for (uint32_t n = 0; n < compiled->event_count; n++) {
+            assert_int_equal(compiled->events[n].gap_count, cases[i].gap_count);
+            for (uint32_t k = 0; k < cases[i].gap_count; k++) {
+                assert_int_equal(compiled->events[n].gaps[k].offset, cases[i].gaps[k].offset);
+                assert_int_equal(compiled->events[n].gaps[k].size, cases[i].gaps[k].size);
+            }
+            assert_int_equal(compiled->events[n].borrowing, 1); /* the string */
+        }
+        (void)mim_compiled_free(compiled);
+    }
+}
+
 static uint64_t fingerprint(const struct workbench *bench) {
     struct mim_compiled *compiled = compile(bench);
     uint64_t value = compiled->fingerprint;
@@ -512,6 +545,7 @@ int main(void) {
         cmocka_unit_test(test_events_are_found_by_version_and_today_s_is_the_newest),
         cmocka_unit_test(test_version_0_is_the_newest_of_the_retired_in_any_order),
         cmocka_unit_test(test_an_event_is_found_by_its_descriptor_alone),
+        cmocka_unit_test(test_what_no_field_describes_is_known),
         cmocka_unit_test(test_the_fingerprint_is_of_the_layout),
         cmocka_unit_test(test_another_abi_is_refused),
         cmocka_unit_test(test_names_are_checked_everywhere),
