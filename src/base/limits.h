@@ -18,6 +18,7 @@
 #define MIM_COMMAND_SIZE_CEILING (64u << 20)
 #define MIM_TX_SIZE_MAX          (2u << 20) /* bytes of one encoded transaction */
 #define MIM_TX_SCRATCH_SIZE      (4u << 20) /* event structs of one transaction before encoding */
+#define MIM_EVENT_SCRATCH_SIZE   (2u << 20) /* lists of one command or event, decoded: the other half is for emitting */
 
 /* Journal */
 #define MIM_SEGMENT_HEADER_SIZE 4096u
@@ -33,6 +34,7 @@
 _Static_assert(MIM_SEGMENT_SIZE_MIN >= MIM_SEGMENT_HEADER_SIZE + MIM_FRAME_SIZE_MAX + 2 * MIM_FRAME_HEADER_SIZE,
                "the largest frame must fit the smallest segment together with its roll frame");
 _Static_assert(MIM_RING_SIZE >= 4 * MIM_FRAME_SIZE_MAX, "the ring holds several of the largest frames");
+_Static_assert(MIM_TX_SCRATCH_SIZE >= 2 * MIM_EVENT_SCRATCH_SIZE, "a decoded event can be upcast or decided upon");
 _Static_assert(MIM_TX_SIZE_MAX >= 2 * MIM_COMMAND_SIZE_MAX, "a command's data may stand in two events");
 
 /* Idempotency */

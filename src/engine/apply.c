@@ -111,7 +111,7 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
     if (MIM_UNLIKELY(engine->scan != NULL)) {
         mim_engine_scan_before(engine, bound->event->aggregate, record->stream, slot);
     }
-    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
+    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_EVENT_SCRATCH_SIZE};
     if (MIM_UNLIKELY(
             !mim_payload_decode(bound->fields, bound->field_count, record->payload, engine->event_struct, &scratch))) {
         return apply_damaged(a, offset, "malformed payload", reterr);

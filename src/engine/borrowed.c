@@ -53,25 +53,41 @@ static bool own_strings(struct mim_engine *engine, struct mim_list *list) {
     return owned;
 }
 
-static bool own_field(struct mim_engine *engine, const struct mim_field *field, void *at) {
+/** Bytes that the items of a list take where a replay decodes them. */
+static size_t list_room(const struct mim_field *field, const struct mim_list *list) {
     bool strings = field->type == MIM_STRING || field->type == MIM_BYTES;
-    if ((field->flags & MIM_LIST) == 0) {
-        return own_string(engine, at);
+    size_t item = strings ? sizeof(struct mim_string) : mim_field_scalar_size(field->type);
+    return list->count > MIM_EVENT_SCRATCH_SIZE ? SIZE_MAX / 2 : (size_t)mim_align8(list->count * item);
+}
+
+static bool own_list(struct mim_engine *engine, const struct mim_field *field, struct mim_list *list) {
+    return field->type == MIM_STRING || field->type == MIM_BYTES ? own_strings(engine, list)
+                                                                 : own(engine, &list->items, list_room(field, list));
+}
+
+static bool own_event(struct mim_engine *engine, const struct mim_pending_event *event) {
+    size_t room = 0;
+    for (uint64_t fields = event->event->borrowing; fields != 0; fields &= fields - 1) {
+        const struct mim_field *field = &event->event->type->fields[__builtin_ctzll(fields)];
+        void *at = mim_field_at(field, event->data);
+        if ((field->flags & MIM_LIST) == 0) {
+            if (!own_string(engine, at)) {
+                return false;
+            }
+            continue;
+        }
+        room += list_room(field, at);
+        if (room > MIM_EVENT_SCRATCH_SIZE || !own_list(engine, field, at)) {
+            return false; /* what cannot be decoded must not be journaled */
+        }
     }
-    struct mim_list *list = at;
-    return strings ? own_strings(engine, list)
-                   : list->count <= MIM_TX_SCRATCH_SIZE &&
-                         own(engine, &list->items, list->count * mim_field_scalar_size(field->type));
+    return true;
 }
 
 bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision) {
     for (uint32_t i = 0; i < decision->count; i++) {
-        const struct mim_pending_event *event = &decision->events[i];
-        for (uint64_t fields = event->event->borrowing; fields != 0; fields &= fields - 1) {
-            const struct mim_field *field = &event->event->type->fields[__builtin_ctzll(fields)];
-            if (!own_field(engine, field, (uint8_t *)event->data + field->offset)) {
-                return false;
-            }
+        if (decision->events[i].event->borrowing != 0 && !own_event(engine, &decision->events[i])) {
+            return false;
         }
     }
     return true;

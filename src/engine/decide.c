@@ -162,7 +162,7 @@ static bool request_repeated(struct mim_engine *engine, const struct mim_appende
 static bool request_fields(struct mim_engine *engine, const struct mim_request *request,
                            const struct mim_decision *decision, struct mim_outcome *outcome) {
     struct mim_byte_writer scratch = {
-        .data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2, .size = 0, .overflow = false};
+        .data = engine->scratch, .capacity = MIM_EVENT_SCRATCH_SIZE, .size = 0, .overflow = false};
     struct mim_error error;
     int rc =
         request->json.data != NULL

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-from harness import BINARY, equal, main, test
+from harness import BINARY, equal, error, main, rejected, test
 from ledger import digest, offline_digest
 
 MODELS = os.environ.get("MEMIMAGE_MODELS", os.path.join(os.path.dirname(BINARY), "tests", "models"))
@@ -37,6 +37,24 @@ def borrowed(t):
     with server.client() as c:
         equal(digest(c), live, "the digest after a replay")
     equal(offline_digest(server.directory, "--from-scratch", "--model", model), live[1], "the digest from scratch")
+
+
+@test("a list that could not be read again is refused; what is accepted is shown and replayed")
+def long_lists(t):
+    model = os.path.join(MODELS, "borrow.so")
+    server = t.server(args=("--model", model))
+    with server.client() as c:
+        equal(c.call("DO", "note/n", "Fill", "count", 131072, "texts", "true"), [1, 1], "2 MiB of texts when decoded")
+        error(c.ask("DO", "note/n", "Fill", "count", 131073, "texts", "true"), "ERR")
+        equal(c.call("DO", "note/n", "Fill", "count", 262000, "texts", "false"), [2, 2], "just under 2 MiB of numbers")
+        error(c.ask("DO", "note/n", "Fill", "count", 262145, "texts", "false"), "ERR")
+        rejected(c.ask("DO", "note/n", "Fill", "count", 1 << 20, "texts", "true"), "TOO_LONG")
+        events = [json.loads(text)["data"] for text in c.call("EVENTS", "note/n")]
+        equal([len(events[0]["names"]), len(events[1]["sizes"])], [131072, 262000], "items shown")
+        live = digest(c)
+    server.restart(crash=True)
+    with server.client() as c:
+        equal(digest(c), live, "the digest after a replay")
 
 
 if __name__ == "__main__":

@@ -129,9 +129,35 @@ static mim_verdict_t decide_spread(struct mim_decision *d, const void *state, co
                                                    : mim_reject(d, "BOUNDLESS", "there is an end to memory");
 }
 
+struct fill {
+    int64_t count;
+    bool texts;
+};
+static const struct mim_field fill_fields[] = {MIM_FIELD(struct fill, count, MIM_I64, .min = 0, .max = 1 << 20),
+                                               MIM_FIELD(struct fill, texts, MIM_BOOL)};
+
+/** A list as long as asked, of numbers or of empty texts. */
+static mim_verdict_t decide_fill(struct mim_decision *d, const void *state, const void *command) {
+    const struct fill *fill = command;
+    size_t count = (size_t)fill->count;
+    (void)state;
+    struct archived *archived = mim_emit(d, &events[ARCHIVED]);
+    struct mim_list list = {mim_decision_alloc(d, count * (fill->texts ? sizeof(struct mim_string) : sizeof(int64_t))),
+                            count};
+    if (list.items == NULL) {
+        return mim_reject(d, "TOO_LONG", "there is no memory for such a list");
+    }
+    for (size_t i = 0; fill->texts && i < count; i++) {
+        ((struct mim_string *)(uintptr_t)list.items)[i] = mim_string_of("");
+    }
+    *(fill->texts ? &archived->names : &archived->sizes) = list;
+    return mim_accept();
+}
+
 static const struct mim_command_type commands[] = {
     {.name = "Rename", .size = sizeof(struct rename), MIM_FIELDS(rename_fields), .decide = decide_rename},
     {.name = "Spread", .decide = decide_spread},
+    {.name = "Fill", .size = sizeof(struct fill), MIM_FIELDS(fill_fields), .decide = decide_fill},
 };
 
 static const struct mim_aggregate_type note = {.name = "note",
