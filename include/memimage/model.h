@@ -94,7 +94,7 @@ enum mim_field_type {
     MIM_BOOL = 1,
     MIM_I32,
     MIM_I64,
-    MIM_U64,
+    MIM_U64, /* a command as JSON takes at most 2^63-1, as field and value all */
     MIM_F64,
     MIM_STRING,
     MIM_BYTES,     /* base64 in JSON, raw in RESP */
