@@ -23,6 +23,7 @@ static const struct subcommand subcommands[] = {
     {"digest", mim_cli_digest, "rebuild the state offline and print its digest"},
     {"history", mim_cli_history, "list the versions of one aggregate: when, who, what changed"},
     {"schema", mim_cli_schema, "print the model as JSON Schema or AsyncAPI"},
+    {"check", mim_cli_check, "check a model: its descriptors, and that it replays a journal the same each time"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

@@ -29,3 +29,13 @@ int mim_cli_model(const char *name, struct mim_compiled **ret_compiled, struct m
     }
     return rc;
 }
+
+int mim_cli_model_again(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr) {
+    const struct mim_model *model = NULL;
+    *ret_compiled = NULL;
+    if (!is_path(name)) {
+        return 0;
+    }
+    int rc = mim_model_load_again(name, &model, reterr);
+    return rc != 0 ? rc : mim_compiled_new(model, ret_compiled, reterr);
+}

@@ -7,5 +7,7 @@
 
 /** A built-in model by name, or a shared object; checked and compiled. USAGE, MODEL. */
 MIM_CHECKED int mim_cli_model(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr);
+/** A second copy of the same object, with its own static memory at other addresses; a built-in model has none: NULL. */
+MIM_CHECKED int mim_cli_model_again(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr);
 
 #endif

@@ -120,6 +120,9 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
     engine->out_of_memory |= !mim_engine_advance(engine, slot, a->frame->lsn + offset);
     mim_engine_evolve(engine, bound->event, slot, record->stream, engine->root->position,
                       a->frame->header.base_time_ms + record->time_delta_ms, engine->event_struct);
+    if (MIM_UNLIKELY(engine->observer != NULL)) {
+        engine->observer->applied(engine->observer->context, bound->event, record->stream);
+    }
     if ((record->flags & MIM_FLAG_TX_LAST) != 0) {
         engine->root->time_ms = a->frame->header.base_time_ms + record->time_delta_ms;
         apply_key_end(a, engine->root->position);

@@ -123,6 +123,7 @@ struct mim_decision {
 };
 
 struct mim_digest_scan;
+struct mim_observer;
 
 struct mim_engine {
     struct mim_host host;
@@ -150,7 +151,8 @@ struct mim_engine {
     struct mim_buffer command_json;
     struct mim_decision *decision;
     struct mim_upcasting *upcasting;
-    struct mim_digest_scan *scan; /* a live digest in progress; NULL: none */
+    const struct mim_observer *observer; /* of replay; NULL: nobody */
+    struct mim_digest_scan *scan;        /* a live digest in progress; NULL: none */
     struct mim_engine_stats stats;
 };
 
@@ -201,7 +203,18 @@ const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struc
 /** Remembers; forgets the oldest beyond the window. */
 bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version, mim_position_t position);
 
+/* apply.c, for checks only. Told every event that a replay has applied. */
+struct mim_observer {
+    void (*applied)(void *context, const struct mim_compiled_event *event, mim_stream_t stream);
+    void *context;
+};
+static inline void mim_engine_observe(struct mim_engine *engine, const struct mim_observer *observer) {
+    engine->observer = observer;
+}
+
 /* digest.c */
+/** One aggregate's share of the digest. */
+uint64_t mim_engine_slot_digest(const struct mim_engine *engine, unsigned aggregate, struct mim_slot *slot);
 /** Counts an aggregate as it is into the live digest before it changes. Call only when engine->scan is set. */
 void mim_engine_scan_before(struct mim_engine *engine, unsigned aggregate, uint64_t number, struct mim_slot *slot);
 

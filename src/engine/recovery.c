@@ -90,6 +90,10 @@ static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
                                     (unsigned long long)(frame.lsn - recovery->segments.items[n].header.base_lsn),
                                     (unsigned long long)frame.header.first_position);
         }
+        rc = options->applied == NULL ? 0 : options->applied(options->applied_context, &frame, reterr);
+        if (rc != 0) {
+            return rc;
+        }
         recovery->bytes = mim_reader_consumed(reader);
         if (options->progress != NULL && recovery->bytes - reported >= MIM_RECOVERY_PROGRESS_BYTES) {
             reported = recovery->bytes;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Inside the model part: checks of one descriptor table.
+// Checks of one descriptor table, and what a field takes.
 #ifndef MIM_MODEL_CHECK_H
 #define MIM_MODEL_CHECK_H
 

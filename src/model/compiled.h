@@ -82,5 +82,7 @@ int mim_compiled_aggregate_of(const struct mim_compiled *compiled, const struct 
 /** Loads a shared object by path (contains '/' or ends in .so) with dlopen and returns its model. The object stays loaded.
  *  (load_posix.c) USAGE with the loader's message. */
 MIM_CHECKED int mim_model_load(const char *path, const struct mim_model **ret_model, struct mim_error *reterr);
+/** Loads a second copy of the same file: other addresses of its code and constants, its own static memory. USAGE. */
+MIM_CHECKED int mim_model_load_again(const char *path, const struct mim_model **ret_model, struct mim_error *reterr);
 
 #endif
