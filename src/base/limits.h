@@ -4,14 +4,15 @@
 #define MIM_BASE_LIMITS_H
 
 /* Names and ids */
-#define MIM_ID_SIZE_MAX         256u  /* bytes of an aggregate id */
-#define MIM_NAME_SIZE_MAX       64u   /* bytes of a type, command, event or field name */
-#define MIM_KEY_SIZE_MAX        256u  /* bytes of an idempotency key, correlation, causation, actor */
-#define MIM_FIELDS_MAX          64u   /* fields of one command, event or state */
-#define MIM_AGGREGATE_TYPES_MAX 64u   /* aggregate types of one model */
-#define MIM_PROJECTIONS_MAX     32u   /* projections of one model */
-#define MIM_EVENTS_PER_TX_MAX   256u  /* events of one transaction */
-#define MIM_CATALOG_MAX         4096u /* journaled definitions (types, events, commands) of one journal */
+#define MIM_ID_SIZE_MAX         256u   /* bytes of an aggregate id */
+#define MIM_NAME_SIZE_MAX       64u    /* bytes of a type, command, event or field name */
+#define MIM_KEY_SIZE_MAX        256u   /* bytes of an idempotency key, correlation, causation, actor */
+#define MIM_FIELDS_MAX          64u    /* fields of one command, event or state */
+#define MIM_STRUCT_SIZE_MAX     65536u /* bytes of a command's, an event's or a state's struct */
+#define MIM_AGGREGATE_TYPES_MAX 64u    /* aggregate types of one model */
+#define MIM_PROJECTIONS_MAX     32u    /* projections of one model */
+#define MIM_EVENTS_PER_TX_MAX   256u   /* events of one transaction */
+#define MIM_CATALOG_MAX         4096u  /* journaled definitions (types, events, commands) of one journal */
 
 /* Commands */
 #define MIM_COMMAND_SIZE_MAX     (1u << 20) /* bytes of one request: 1 MiB */

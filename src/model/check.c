@@ -85,6 +85,27 @@ static int check_meaning(const struct mim_check_table *table, const struct mim_f
     return 0;
 }
 
+/** A former name belongs to an event's field, and to no other of the same table. */
+static int check_was(const struct mim_check_table *table, const struct mim_field *field, struct mim_error *reterr) {
+    if (field->was == NULL) {
+        return 0;
+    }
+    if (strcmp(table->kind, "event") != 0) {
+        return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has a former name, which only events' fields have",
+                             table->where, field->name);
+    }
+    int rc = check_name(table->where, "former field", field->was, reterr);
+    for (uint32_t i = 0; rc == 0 && i < table->count; i++) {
+        const struct mim_field *other = &table->fields[i];
+        bool twice = other != field && other->was != NULL && strcmp(other->was, field->was) == 0;
+        if (twice || (other->name != NULL && strcmp(other->name, field->was) == 0)) {
+            rc = mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has the former name %s, which field %s has too",
+                               table->where, field->name, field->was, other->name == NULL ? "(null)" : other->name);
+        }
+    }
+    return rc;
+}
+
 static int check_field(const struct mim_check_table *table, uint32_t n, struct mim_error *reterr) {
     const struct mim_field *field = &table->fields[n];
     int rc = check_name(table->where, "field", field->name, reterr);
@@ -105,6 +126,7 @@ static int check_field(const struct mim_check_table *table, uint32_t n, struct m
         return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has min > max", table->where, field->name);
     }
     rc = check_meaning(table, field, reterr);
+    rc = rc != 0 ? rc : check_was(table, field, reterr);
     if (rc != 0) {
         return rc;
     }
@@ -134,6 +156,10 @@ int mim_check_fields(const struct mim_check_table *table, struct mim_error *rete
     }
     if (table->count > MIM_FIELDS_MAX || (table->count > 0 && table->fields == NULL)) {
         return mim_error_set(reterr, MIM_E_MODEL, "%s: more than %u fields, or no table", table->where, MIM_FIELDS_MAX);
+    }
+    if (table->size > MIM_STRUCT_SIZE_MAX) {
+        return mim_error_set(reterr, MIM_E_MODEL, "%s: a struct has at most %u bytes, not %u", table->where,
+                             MIM_STRUCT_SIZE_MAX, table->size);
     }
     for (uint32_t i = 0; i < table->count; i++) {
         rc = check_field(table, i, reterr);

@@ -10,7 +10,6 @@
 #include "model/check.h"
 
 #define MIM_SLOT_HEAD_SIZE 24u /* the engine's head of every slot */
-#define MIM_STATE_SIZE_MAX 65536u
 
 /* ------------------------------------------------------------- checks */
 
@@ -152,8 +151,8 @@ static int check_aggregate(const struct mim_model *model, uint32_t n, struct mim
                                     .size = type->state_size,
                                     .state = true};
     int rc = mim_check_fields(&table, reterr);
-    if (rc == 0 && (type->state_size == 0 || type->state_size > MIM_STATE_SIZE_MAX)) {
-        rc = mim_error_set(reterr, MIM_E_MODEL, "%s: a state has 1 to %u bytes", type->name, MIM_STATE_SIZE_MAX);
+    if (rc == 0 && type->state_size == 0) {
+        rc = mim_error_set(reterr, MIM_E_MODEL, "%s: a state has 1 to %u bytes", type->name, MIM_STRUCT_SIZE_MAX);
     }
     for (uint32_t k = 0; rc == 0 && k < n; k++) {
         if (strcmp(model->aggregates[k].name, type->name) == 0) {

@@ -516,6 +516,71 @@ static void test_flags_and_fallbacks_mean_something(void **state) {
     assert_refused(bench, "name", "fallback");
 }
 
+static void test_former_names_are_of_events_and_stand_once(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    struct mim_field event_fields[2];
+    memcpy(event_fields, bench->made_fields, sizeof(event_fields));
+    for (unsigned i = 0; i < 2; i++) {
+        bench->events[i].fields = bench->retired[i].fields = event_fields;
+    }
+    event_fields[1].was = "extent";
+    (void)mim_compiled_free(compile(bench));
+    event_fields[1].was = "name";
+    assert_refused(bench, "thing event 1", "former name name");
+    event_fields[1].was = "size";
+    assert_refused(bench, "thing event 1", "former name size");
+    event_fields[1].was = event_fields[0].was = "extent";
+    assert_refused(bench, "thing event 1", "former name extent");
+    event_fields[1].was = "no name";
+    event_fields[0].was = NULL;
+    assert_refused(bench, "thing event 1", "former field name");
+    bench = bench_new();
+    bench->made_fields[1].was = "extent"; /* of the command, too */
+    assert_refused(bench, "thing command 1", "only events");
+    bench = bench_new();
+    bench->state_fields[1].was = "extent";
+    assert_refused(bench, "aggregate 1", "only events");
+}
+
+static void test_structs_have_a_largest_size(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    bench->aggregates[0].state_size = bench->commands[1].size = bench->events[1].size = bench->retired[1].size =
+        MIM_STRUCT_SIZE_MAX;
+    (void)mim_compiled_free(compile(bench));
+    bench->aggregates[0].state_size++;
+    assert_refused(bench, "aggregate 1", "at most 65536 bytes");
+    bench = bench_new();
+    bench->commands[1].size = MIM_STRUCT_SIZE_MAX + 1;
+    assert_refused(bench, "thing command 2", "at most 65536 bytes");
+    bench = bench_new();
+    bench->events[1].size = MIM_STRUCT_SIZE_MAX + 1;
+    assert_refused(bench, "thing event 2", "at most 65536 bytes");
+    bench = bench_new();
+    bench->retired[1].size = UINT32_MAX;
+    assert_refused(bench, "thing retired event 2", "at most 65536 bytes");
+}
+
+static void test_too_many_of_anything_is_refused(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    bench->aggregates[0].command_count = MIM_CATALOG_MAX + 1;
+    assert_refused(bench, "thing", "commands");
+    bench = bench_new();
+    bench->aggregates[0].retired_count = MIM_CATALOG_MAX;
+    assert_refused(bench, "thing", "events");
+    bench = bench_new();
+    bench->commands[0].field_count = MIM_FIELDS_MAX + 1;
+    assert_refused(bench, "thing command 1", "fields");
+    bench = bench_new();
+    bench->events[0].fields = NULL;
+    assert_refused(bench, "thing event 1", "fields");
+    bench = bench_new();
+    bench->retired[0].field_count = MIM_FIELDS_MAX + 1;
+    assert_refused(bench, "thing retired event 1", "fields");
+}
+
 static void test_a_projection_listens_to_events_of_the_model(void **state) {
     (void)state;
     static struct mim_event_type stranger;
@@ -555,6 +620,9 @@ int main(void) {
         cmocka_unit_test(test_types_and_counts_have_their_limits),
         cmocka_unit_test(test_tables_that_are_counted_are_there),
         cmocka_unit_test(test_flags_and_fallbacks_mean_something),
+        cmocka_unit_test(test_former_names_are_of_events_and_stand_once),
+        cmocka_unit_test(test_structs_have_a_largest_size),
+        cmocka_unit_test(test_too_many_of_anything_is_refused),
         cmocka_unit_test(test_a_projection_listens_to_events_of_the_model),
         cmocka_unit_test(test_a_model_that_is_no_file_or_no_model_is_refused),
     };
