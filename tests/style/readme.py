@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The README is true: it names every command of the server's table, and shows every line of the session that
-# `./run --demo` plays; its C is that of examples/cart, and its line to build it too. Checks whose file is not there are
+# `./run --demo` plays; its C is that of examples/cart and tests/models, and its line to build it too. Checks whose file is not there are
 # skipped.
 """Style check: README against the command table and the demo."""
 
@@ -12,6 +12,7 @@ from tap import exists, files, read, report
 COMMAND = re.compile(r"\{\s*(?:\.name\s*=\s*)?\"([A-Za-z]{2,20})\"\s*,")
 SESSION = "scripts/first-session.txt"
 EXAMPLE = "examples/cart/cart.c"
+OTHERS = ("tests/models/parcel.c",)
 C_BLOCK = re.compile(r"^```c\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -33,7 +34,8 @@ def example_differences(readme):
     example = read(EXAMPLE)
     blocks = C_BLOCK.findall(readme)
     build = next(line for line in example.splitlines() if line.startswith("//   cc ")).removeprefix("//   ")
-    missing = [f"not in {EXAMPLE}: {block.splitlines()[0]} ..." for block in blocks if block not in example]
+    sources = example + "".join(read(path) for path in OTHERS)
+    missing = [f"not in {EXAMPLE}: {block.splitlines()[0]} ..." for block in blocks if block not in sources]
     missing += [] if build in readme else [f"the README does not tell how to build it: {build}"]
     return missing + ([] if len(blocks) > 2 else ["the README shows too little of the example"])
 
@@ -50,7 +52,7 @@ def main():
     return report([
         (commands_sentence, missing) if commands else (commands_sentence, None, "no command table yet"),
         (session_sentence, lines),
-        ("the model in the README is the text of examples/cart", example_differences(readme)),
+        ("the C in the README is the text of examples/cart and of tests/models", example_differences(readme)),
     ])
 
 
