@@ -290,7 +290,7 @@ MIM_PUBLIC bool mim_omap_seek(const struct mim_host *host, const struct mim_omap
 /* ------------------------------------------------------------------ evolve */
 
 /** Facts of the event being applied: position, time (Unix ms), its aggregate's dense number and id, the aggregate's
- *  version after it, and in evolve, project and upcast only: changes of containers. Memory cannot run out here. */
+ *  version after it, and in evolve and project only: changes of containers. Memory cannot run out here. */
 MIM_PUBLIC uint64_t mim_evolution_position(const struct mim_evolution *e);
 MIM_PUBLIC int64_t mim_evolution_time_ms(const struct mim_evolution *e);
 MIM_PUBLIC uint32_t mim_evolution_number(const struct mim_evolution *e);

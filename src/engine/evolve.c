@@ -70,7 +70,8 @@ void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_even
 
 void *mim_upcast_emit(struct mim_upcasting *u, const struct mim_event_type *event) {
     const struct mim_compiled_event *compiled = mim_compiled_event_of(u->engine->compiled, event);
-    MIM_ASSERT(compiled != NULL); /* an upcaster names events of its own model */
+    MIM_ASSERT(compiled != NULL); /* an upcaster names events of its own model, and of the same aggregate type */
+    MIM_ASSERT(&u->engine->compiled->model->aggregates[compiled->aggregate] == u->type);
     MIM_ASSERT(u->count < MIM_EVENTS_PER_TX_MAX);
     void *data = mim_engine_scratch(u->engine, event->size);
     MIM_ASSERT(data != NULL);

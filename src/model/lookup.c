@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Finding things of a compiled model by name or by descriptor: short scans over arrays that stay in cache.
+// Finding things of a compiled model by name (short scans over arrays that stay in cache) or by descriptor (its place).
 #include "model/compiled.h"
 
 static bool named(const char *name, struct mim_slice sought) {
@@ -48,15 +48,20 @@ const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *c
     return newest;
 }
 
+/** The place of an entry in a table of `count` entries of `size` bytes; -1: it is none of them. */
+static int64_t place_of(const void *entry, const void *table, uint32_t count, size_t size) {
+    uintptr_t distance = (uintptr_t)entry - (uintptr_t)table;
+    return distance < count * size && distance % size == 0 ? (int64_t)(distance / size) : -1;
+}
+
 const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
                                                        const struct mim_event_type *type) {
-    /* An aggregate's events of today are one array in the model and, in the same order, one in the compiled model: the
-     * place in the first is the place in the second. */
+    /* An aggregate's events of today are one array in the model and, in the same order, one in the compiled model. */
     for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
         const struct mim_aggregate_type *aggregate = &compiled->model->aggregates[i];
-        uintptr_t distance = (uintptr_t)type - (uintptr_t)aggregate->events;
-        if (distance < aggregate->event_count * sizeof(*type) && distance % sizeof(*type) == 0) {
-            return &compiled->events[compiled->first_event[i] + distance / sizeof(*type)];
+        int64_t place = place_of(type, aggregate->events, aggregate->event_count, sizeof(*type));
+        if (place >= 0) {
+            return &compiled->events[compiled->first_event[i] + (uint32_t)place];
         }
     }
     return NULL;
@@ -74,19 +79,11 @@ const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compi
 }
 
 int mim_compiled_projection_of(const struct mim_compiled *compiled, const struct mim_projection_type *type) {
-    for (uint32_t i = 0; i < compiled->model->projection_count; i++) {
-        if (&compiled->model->projections[i] == type) {
-            return (int)i;
-        }
-    }
-    return -1;
+    const struct mim_model *model = compiled->model;
+    return (int)place_of(type, model->projections, model->projection_count, sizeof(*type));
 }
 
 int mim_compiled_aggregate_of(const struct mim_compiled *compiled, const struct mim_aggregate_type *type) {
-    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
-        if (&compiled->model->aggregates[i] == type) {
-            return (int)i;
-        }
-    }
-    return -1;
+    const struct mim_model *model = compiled->model;
+    return (int)place_of(type, model->aggregates, model->aggregate_count, sizeof(*type));
 }
