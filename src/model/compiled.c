@@ -178,7 +178,9 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
     }
     struct mim_check_table table = {.where = "model", .kind = "model", .name = model->name};
     int rc = mim_check_fields(&table, reterr);
-    rc = rc != 0 ? rc : mim_check_missing("model", "the table of aggregates", model->aggregates != NULL, reterr);
+    if (rc == 0 && model->aggregates == NULL) {
+        return mim_error_set(reterr, MIM_E_MODEL, "model: the table of aggregates is missing");
+    }
     rc = rc != 0 ? rc
                  : mim_check_missing("model", "the table of projections",
                                      model->projections != NULL || model->projection_count == 0, reterr);
