@@ -123,8 +123,13 @@ struct mim_field {
 };
 
 /** MIM_FIELD(struct deposit, amount, MIM_I64, .min = 1, .max = INT64_MAX) */
+#ifdef __cplusplus /* designators stand in the order of the members */
 #define MIM_FIELD(structure, member, field_type, ...) \
     { .name = #member, .type = (field_type), .offset = (uint32_t)offsetof(structure, member), __VA_ARGS__ }
+#else
+#define MIM_FIELD(structure, member, ...) \
+    { .name = #member, .offset = (uint32_t)offsetof(structure, member), .type = __VA_ARGS__ }
+#endif
 #define MIM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 /** MIM_FIELDS(table): the two members `fields` and `field_count`. */
 #define MIM_FIELDS(table) .fields = (table), .field_count = (uint32_t)MIM_COUNT_OF(table)

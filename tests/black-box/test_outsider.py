@@ -57,7 +57,7 @@ class Installed:
             text = text.replace(old, new)
         with open(os.path.join(self.folder, "cart.c"), "w", encoding="utf-8") as handle:
             handle.write(text)
-        equal(self.shell(line.group(1) + " -Wall -Wextra -Werror"), "", "what the compiler says")
+        equal(self.shell(line.group(1) + " -std=c11 -pedantic -Wall -Wextra -Werror"), "", "what the compiler says")
         return os.path.join(self.folder, "cart.so")
 
     def serve(self, t, model, directory=None):
