@@ -22,7 +22,8 @@
  * - State structs are plain memory in the image: integers, bool, double, struct mim_text, mim_vec, mim_map, mim_omap
  *   and nothing else. No pointers. A state starts as zeros. States are moved by nobody; pointers into the image are
  *   valid until the function returns, pointers into containers until the container changes.
- * - Command and event structs borrow their strings: valid until the function returns.
+ * - Command and event structs borrow their strings: valid until the function returns. What no field of an event's table
+ *   describes is not stored: evolve finds zeros there, live and at replay.
  * - Lifetime of descriptors: static, for the life of the process.
  *
  * Threads: every function of a model is called from one thread at a time, never re-entered.
@@ -93,7 +94,7 @@ enum mim_field_type {
     MIM_BOOL = 1,
     MIM_I32,
     MIM_I64,
-    MIM_U64,
+    MIM_U64, /* a command as JSON takes at most 2^63-1, as field and value all */
     MIM_F64,
     MIM_STRING,
     MIM_BYTES,     /* base64 in JSON, raw in RESP */
@@ -122,11 +123,21 @@ struct mim_field {
 };
 
 /** MIM_FIELD(struct deposit, amount, MIM_I64, .min = 1, .max = INT64_MAX) */
+#ifdef __cplusplus /* designators stand in the order of the members */
 #define MIM_FIELD(structure, member, field_type, ...) \
     { .name = #member, .type = (field_type), .offset = (uint32_t)offsetof(structure, member), __VA_ARGS__ }
+#else
+#define MIM_FIELD(structure, member, ...) \
+    { .name = #member, .offset = (uint32_t)offsetof(structure, member), .type = __VA_ARGS__ }
+#endif
 #define MIM_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 /** MIM_FIELDS(table): the two members `fields` and `field_count`. */
 #define MIM_FIELDS(table) .fields = (table), .field_count = (uint32_t)MIM_COUNT_OF(table)
+/** Likewise the tables of an aggregate type. */
+#define MIM_COMMANDS(table) .commands = (table), .command_count = (uint32_t)MIM_COUNT_OF(table)
+#define MIM_EVENTS(table)   .events = (table), .event_count = (uint32_t)MIM_COUNT_OF(table)
+#define MIM_RETIRED(table)  .retired = (table), .retired_count = (uint32_t)MIM_COUNT_OF(table)
+#define MIM_QUERIES(table)  .queries = (table), .query_count = (uint32_t)MIM_COUNT_OF(table)
 
 struct mim_decision;  /* one command being decided */
 struct mim_evolution; /* one event being applied */
@@ -236,12 +247,18 @@ MIM_PUBLIC mim_verdict_t mim_reject(struct mim_decision *d, const char *code, co
     __attribute__((format(printf, 3, 4)));
 
 /** Emits an event on the command's own stream: returns its zeroed struct to fill in before decide returns.
- *  Never NULL (at most 256 events a transaction: the command is refused beyond, the struct is scratch then). */
+ *  Never NULL (at most 256 events a transaction: the command is refused beyond, the struct is scratch then).
+ *  Its strings and lists may borrow the command, the image and static memory, or what mim_decision_alloc gave: they
+ *  are stored after decide has returned, so a local buffer is too short-lived. */
 MIM_PUBLIC void *mim_emit(struct mim_decision *d, const struct mim_event_type *event);
 
-/** The same on the stream type/id, which may be new. One transaction: all or nothing. */
+/** The same on the stream type/id, which may be new (the id is copied). One transaction: all or nothing. */
 MIM_PUBLIC void *mim_emit_to(struct mim_decision *d, const struct mim_aggregate_type *type, struct mim_string id,
                              const struct mim_event_type *event);
+
+/** Zeroed memory, 8-aligned, for strings and lists of emitted events; it lives until they are stored. NULL beyond what
+ *  one transaction may take (2 MiB at least). */
+MIM_PUBLIC void *mim_decision_alloc(struct mim_decision *d, size_t size);
 
 /** The state of any aggregate, NULL when it does not exist. Borrowed until decide returns. */
 MIM_PUBLIC const void *mim_read(struct mim_decision *d, const struct mim_aggregate_type *type, struct mim_string id);
@@ -278,7 +295,7 @@ MIM_PUBLIC bool mim_omap_seek(const struct mim_host *host, const struct mim_omap
 /* ------------------------------------------------------------------ evolve */
 
 /** Facts of the event being applied: position, time (Unix ms), its aggregate's dense number and id, the aggregate's
- *  version after it, and in evolve, project and upcast only: changes of containers. Memory cannot run out here. */
+ *  version after it, and in evolve and project only: changes of containers. Memory cannot run out here. */
 MIM_PUBLIC uint64_t mim_evolution_position(const struct mim_evolution *e);
 MIM_PUBLIC int64_t mim_evolution_time_ms(const struct mim_evolution *e);
 MIM_PUBLIC uint32_t mim_evolution_number(const struct mim_evolution *e);

@@ -4,14 +4,15 @@
 #define MIM_BASE_LIMITS_H
 
 /* Names and ids */
-#define MIM_ID_SIZE_MAX         256u  /* bytes of an aggregate id */
-#define MIM_NAME_SIZE_MAX       64u   /* bytes of a type, command, event or field name */
-#define MIM_KEY_SIZE_MAX        256u  /* bytes of an idempotency key, correlation, causation, actor */
-#define MIM_FIELDS_MAX          64u   /* fields of one command, event or state */
-#define MIM_AGGREGATE_TYPES_MAX 64u   /* aggregate types of one model */
-#define MIM_PROJECTIONS_MAX     32u   /* projections of one model */
-#define MIM_EVENTS_PER_TX_MAX   256u  /* events of one transaction */
-#define MIM_CATALOG_MAX         4096u /* journaled definitions (types, events, commands) of one journal */
+#define MIM_ID_SIZE_MAX         256u   /* bytes of an aggregate id */
+#define MIM_NAME_SIZE_MAX       64u    /* bytes of a type, command, event or field name */
+#define MIM_KEY_SIZE_MAX        256u   /* bytes of an idempotency key, correlation, causation, actor */
+#define MIM_FIELDS_MAX          64u    /* fields of one command, event or state */
+#define MIM_STRUCT_SIZE_MAX     65536u /* bytes of a command's, an event's or a state's struct */
+#define MIM_AGGREGATE_TYPES_MAX 64u    /* aggregate types of one model */
+#define MIM_PROJECTIONS_MAX     32u    /* projections of one model */
+#define MIM_EVENTS_PER_TX_MAX   256u   /* events of one transaction */
+#define MIM_CATALOG_MAX         4096u  /* journaled definitions (types, events, commands) of one journal */
 
 #define MIM_NOTE_SIZE_MAX 256u /* bytes of an operator's note in the journal */
 
@@ -20,6 +21,7 @@
 #define MIM_COMMAND_SIZE_CEILING (64u << 20)
 #define MIM_TX_SIZE_MAX          (2u << 20) /* bytes of one encoded transaction */
 #define MIM_TX_SCRATCH_SIZE      (4u << 20) /* event structs of one transaction before encoding */
+#define MIM_EVENT_SCRATCH_SIZE   (2u << 20) /* lists of one command or event, decoded: the other half is for emitting */
 
 /* Journal */
 #define MIM_SEGMENT_HEADER_SIZE 4096u
@@ -35,6 +37,7 @@
 _Static_assert(MIM_SEGMENT_SIZE_MIN >= MIM_SEGMENT_HEADER_SIZE + MIM_FRAME_SIZE_MAX + 2 * MIM_FRAME_HEADER_SIZE,
                "the largest frame must fit the smallest segment together with its roll frame");
 _Static_assert(MIM_RING_SIZE >= 4 * MIM_FRAME_SIZE_MAX, "the ring holds several of the largest frames");
+_Static_assert(MIM_TX_SCRATCH_SIZE >= 2 * MIM_EVENT_SCRATCH_SIZE, "a decoded event can be upcast or decided upon");
 _Static_assert(MIM_TX_SIZE_MAX >= 2 * MIM_COMMAND_SIZE_MAX, "a command's data may stand in two events");
 
 /* Idempotency */

@@ -8,6 +8,8 @@ int mim_cli_load(int argc, char **argv);
 int mim_cli_journal(int argc, char **argv);
 int mim_cli_digest(int argc, char **argv);
 int mim_cli_history(int argc, char **argv);
+int mim_cli_check(int argc, char **argv);
+int mim_cli_schema(int argc, char **argv);
 int mim_cli_snapshot(int argc, char **argv);
 int mim_cli_restore(int argc, char **argv);
 int mim_cli_promote(int argc, char **argv);

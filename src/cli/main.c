@@ -24,6 +24,8 @@ static const struct subcommand subcommands[] = {
     {"history", mim_cli_history, "list the versions of one aggregate: when, who, what changed"},
     {"promote", mim_cli_promote, "make a standby the primary"},
     {"switchover", mim_cli_switchover, "hand a primary's role to a standby, without loss"},
+    {"schema", mim_cli_schema, "print the model as JSON Schema or AsyncAPI"},
+    {"check", mim_cli_check, "check a model: its descriptors, and that it replays a journal the same each time"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

@@ -2,6 +2,7 @@
 // --model: a built-in model by name, or a shared object by path.
 #include "cli/model_option.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "models/models.h"
@@ -28,4 +29,18 @@ int mim_cli_model(const char *name, struct mim_compiled **ret_compiled, struct m
         rc = MIM_E_USAGE;
     }
     return rc;
+}
+
+int mim_cli_model_again(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr) {
+    const struct mim_model *model = NULL;
+    *ret_compiled = NULL;
+    if (!is_path(name)) {
+        return 0;
+    }
+    struct mim_error why = {0};
+    if (mim_model_load_again(name, &model, &why) != 0) { /* a system that runs nothing from memory: weaker, not wrong */
+        (void)fprintf(stderr, "memimage: no second copy of the model: %s\n", why.text);
+        return 0;
+    }
+    return mim_compiled_new(model, ret_compiled, reterr);
 }

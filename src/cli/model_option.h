@@ -7,5 +7,8 @@
 
 /** A built-in model by name, or a shared object; checked and compiled. USAGE, MODEL. */
 MIM_CHECKED int mim_cli_model(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr);
+/** A second copy of the same object, with its own static memory at other addresses; NULL for a built-in
+ *  model, which has none, and (with a line on stderr) where the system does not allow it. MEMORY. */
+MIM_CHECKED int mim_cli_model_again(const char *name, struct mim_compiled **ret_compiled, struct mim_error *reterr);
 
 #endif

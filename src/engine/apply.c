@@ -111,7 +111,7 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
     if (MIM_UNLIKELY(engine->scan != NULL)) {
         mim_engine_scan_before(engine, bound->event->aggregate, record->stream, slot);
     }
-    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
+    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_EVENT_SCRATCH_SIZE};
     if (MIM_UNLIKELY(
             !mim_payload_decode(bound->fields, bound->field_count, record->payload, engine->event_struct, &scratch))) {
         return apply_damaged(a, offset, "malformed payload", reterr);
@@ -120,6 +120,9 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
     engine->out_of_memory |= !mim_engine_advance(engine, slot, a->frame->lsn + offset);
     mim_engine_evolve(engine, bound->event, slot, record->stream, engine->root->position,
                       a->frame->header.base_time_ms + record->time_delta_ms, engine->event_struct);
+    if (MIM_UNLIKELY(engine->observer != NULL)) {
+        engine->observer->applied(engine->observer->context, bound->event, record->stream);
+    }
     if ((record->flags & MIM_FLAG_TX_LAST) != 0) {
         engine->root->time_ms = a->frame->header.base_time_ms + record->time_delta_ms;
         apply_key_end(a, engine->root->position);

@@ -7,6 +7,8 @@
 
 #include "engine/internal.h"
 
+#define MIM_MISSING_SIZE_MAX 65536u /* the list ends somewhere, however wrong the model is */
+
 /** Adds a line to the list of what is missing; from then on events are not applied. */
 __attribute__((format(printf, 2, 3))) static void catalog_missing(struct mim_engine *engine, const char *format, ...) {
     char line[320];
@@ -16,7 +18,7 @@ __attribute__((format(printf, 2, 3))) static void catalog_missing(struct mim_eng
     va_end(arguments);
     engine->unreadable = true;
     size_t old = engine->missing == NULL ? 0 : strlen(engine->missing);
-    if (size < 0 || old > 8192) {
+    if (size < 0 || old > MIM_MISSING_SIZE_MAX) {
         return;
     }
     char *grown = realloc(engine->missing, old + sizeof(line) + 2);
@@ -34,7 +36,9 @@ static bool field_named(const struct mim_field *field, struct mim_slice name) {
            (field->was != NULL && mim_slice_equal(mim_slice_text(field->was), name));
 }
 
-/** The journaled fields must be a prefix of the model's: same types, same or former names. */
+/** The journaled fields must be a prefix of the model's: same types, same or former names, and the same fallbacks.
+ *  A fallback is what stored events mean by leaving the field out (a field at its fallback is not stored), so that
+ *  another one would change history; it belongs to a new version of the event, or to the command's field. */
 static bool catalog_fields_agree(struct mim_engine *engine, const struct mim_definition *definition,
                                  const struct mim_bound_event *bound, const char *full_name) {
     for (uint32_t i = 0; i < definition->field_count; i++) {
@@ -46,17 +50,50 @@ static bool catalog_fields_agree(struct mim_engine *engine, const struct mim_def
         }
         const struct mim_field *field = &bound->fields[i];
         bool list = (field->flags & MIM_LIST) != 0;
-        if (journaled->type != (uint8_t)field->type || ((journaled->flags & MIM_LIST) != 0) != list ||
-            !field_named(field, journaled->name)) {
+        bool journaled_list = (journaled->flags & MIM_LIST) != 0;
+        if (journaled->type != (uint8_t)field->type || journaled_list != list || !field_named(field, journaled->name)) {
             catalog_missing(engine,
-                            "event %s version %u: field %u is \"%.*s\" in the journal, \"%s\" of another name or "
-                            "type in the model",
+                            "event %s version %u: field %u is \"%.*s\", %s%s, in the journal, but \"%s\", %s%s, in "
+                            "the model",
                             full_name, definition->version, i + 1, (int)journaled->name.size,
-                            (const char *)journaled->name.data, field->name);
+                            (const char *)journaled->name.data, mim_field_type_name(journaled->type),
+                            journaled_list ? " list" : "", field->name, mim_field_type_name(field->type),
+                            list ? " list" : "");
+            return false;
+        }
+        if (journaled->fallback != field->fallback) {
+            catalog_missing(
+                engine,
+                "event %s version %u: field \"%s\" that was left out means %lld in the journal, the model's "
+                "fallback is %lld",
+                full_name, definition->version, field->name, (long long)journaled->fallback,
+                (long long)field->fallback);
             return false;
         }
     }
     return true;
+}
+
+/** New events may be written under a definition that tells them as the model does today, former names apart. */
+static bool catalog_is_today(const struct mim_definition *definition, const struct mim_bound_event *bound) {
+    bool today = definition->field_count == bound->field_count;
+    for (uint32_t i = 0; today && i < definition->field_count; i++) {
+        today = mim_slice_equal(mim_slice_text(bound->fields[i].name), definition->fields[i].name);
+    }
+    return today;
+}
+
+/** The name that the journal gives an aggregate type, for messages: the model may not know it. */
+static struct mim_slice catalog_aggregate_name(const struct mim_engine *engine, uint16_t number) {
+    for (uint64_t i = 0; i < engine->root->catalog.count; i++) {
+        const struct mim_catalog_entry *entry = mim_slots_at(&engine->arena, &engine->root->catalog, i);
+        struct mim_definition definition;
+        if (mim_definition_decode(mim_text_slice(&engine->arena, &entry->payload), &definition, NULL) == 0 &&
+            definition.kind == MIM_DEFINE_AGGREGATE && definition.number == number) {
+            return definition.name;
+        }
+    }
+    return mim_slice_text("?");
 }
 
 static void catalog_bind_event(struct mim_engine *engine, const struct mim_definition *definition) {
@@ -68,8 +105,8 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
                                                            : mim_compiled_event(engine->compiled, (unsigned)aggregate,
                                                                                 definition->name, definition->version);
     if (event == NULL) {
-        catalog_missing(engine, "event %s.%.*s version %u",
-                        aggregate < 0 ? "?" : engine->compiled->model->aggregates[aggregate].name,
+        struct mim_slice type = catalog_aggregate_name(engine, definition->aggregate);
+        catalog_missing(engine, "event %.*s.%.*s version %u", (int)type.size, (const char *)type.data,
                         (int)definition->name.size, (const char *)definition->name.data, definition->version);
         return;
     }
@@ -79,7 +116,7 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
         return;
     }
     bound->event = event;
-    if (event->type != NULL && definition->field_count == bound->field_count) {
+    if (event->type != NULL && catalog_is_today(definition, bound)) {
         engine->event_numbers[event->index] = definition->number;
     }
 }

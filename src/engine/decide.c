@@ -41,7 +41,9 @@ static void *emit(struct mim_decision *d, const struct mim_compiled_event *compi
 }
 
 void *mim_emit(struct mim_decision *d, const struct mim_event_type *event) {
-    return emit(d, mim_compiled_event_of(d->host.engine->compiled, event), (struct mim_string){0});
+    const struct mim_compiled_event *compiled = mim_compiled_event_of(d->host.engine->compiled, event);
+    MIM_ASSERT(compiled != NULL && compiled->aggregate == d->command->aggregate); /* its state is of that type */
+    return emit(d, compiled, (struct mim_string){0});
 }
 
 void *mim_emit_to(struct mim_decision *d, const struct mim_aggregate_type *type, struct mim_string id,
@@ -54,7 +56,19 @@ void *mim_emit_to(struct mim_decision *d, const struct mim_aggregate_type *type,
     }
     struct mim_slice own = d->request->id;
     bool same = compiled->aggregate == d->command->aggregate && mim_slice_equal(mim_slice_of(id.data, id.size), own);
+    if (!same) { /* a model makes ids in local buffers */
+        char *copy = mim_engine_scratch(d->host.engine, id.size);
+        d->too_much |= copy == NULL;
+        if (copy != NULL && id.size > 0) {
+            memcpy(copy, id.data, id.size);
+            id.data = copy;
+        }
+    }
     return emit(d, compiled, same ? (struct mim_string){0} : id);
+}
+
+void *mim_decision_alloc(struct mim_decision *d, size_t size) {
+    return size > MIM_TX_SCRATCH_SIZE ? NULL : mim_engine_scratch(d->host.engine, size);
 }
 
 static void saw(struct mim_decision *d, mim_lsn_t gate) {
@@ -150,7 +164,7 @@ static bool request_repeated(struct mim_engine *engine, const struct mim_appende
 static bool request_fields(struct mim_engine *engine, const struct mim_request *request,
                            const struct mim_decision *decision, struct mim_outcome *outcome) {
     struct mim_byte_writer scratch = {
-        .data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2, .size = 0, .overflow = false};
+        .data = engine->scratch, .capacity = MIM_EVENT_SCRATCH_SIZE, .size = 0, .overflow = false};
     struct mim_error error;
     int rc =
         request->json.data != NULL

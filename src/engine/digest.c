@@ -20,6 +20,10 @@ static uint64_t slot_digest(const struct mim_engine *engine, unsigned aggregate,
     return mim_state_hash(&engine->arena, type->fields, type->field_count, mim_slot_state(slot), own);
 }
 
+uint64_t mim_engine_slot_digest(const struct mim_engine *engine, unsigned aggregate, struct mim_slot *slot) {
+    return slot_digest(engine, aggregate, type_seed(engine, aggregate), slot);
+}
+
 static uint64_t digest_finish(uint64_t sum, mim_position_t position) {
     uint64_t last[2] = {sum, position};
     return mim_hash64(last, sizeof(last), 0);

@@ -24,8 +24,16 @@ bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_ls
     return true;
 }
 
+/** Zeroes what no field describes: a live event's struct then holds what a replayed one's does. */
+static inline void clear_gaps(const struct mim_compiled_event *event, void *data) {
+    for (uint32_t i = 0; i < event->gap_count; i++) {
+        memset((uint8_t *)data + event->gaps[i].offset, 0, event->gaps[i].size);
+    }
+}
+
 static void evolve_today(struct mim_engine *engine, struct mim_evolution *evolution,
-                         const struct mim_compiled_event *event, const void *data) {
+                         const struct mim_compiled_event *event, void *data) {
+    clear_gaps(event, data);
     void *state = mim_slot_state(evolution->slot);
     event->type->evolve(evolution, state, data);
     for (uint32_t i = 0; i < event->projection_count; i++) {
@@ -36,7 +44,7 @@ static void evolve_today(struct mim_engine *engine, struct mim_evolution *evolut
 }
 
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
-                       mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data) {
+                       mim_stream_t number, mim_position_t position, int64_t time_ms, void *data) {
     struct mim_evolution evolution = {
         .host = engine->host,
         .slot = slot,
@@ -53,6 +61,7 @@ void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_even
     upcasting->engine = engine;
     upcasting->type = &engine->compiled->model->aggregates[event->aggregate];
     upcasting->count = 0;
+    clear_gaps(event, data);
     event->retired->upcast(upcasting, data);
     for (uint32_t i = 0; i < upcasting->count; i++) {
         evolve_today(engine, &evolution, upcasting->events[i].event, upcasting->events[i].data);
@@ -61,7 +70,8 @@ void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_even
 
 void *mim_upcast_emit(struct mim_upcasting *u, const struct mim_event_type *event) {
     const struct mim_compiled_event *compiled = mim_compiled_event_of(u->engine->compiled, event);
-    MIM_ASSERT(compiled != NULL); /* an upcaster names events of its own model */
+    MIM_ASSERT(compiled != NULL); /* an upcaster names events of its own model, and of the same aggregate type */
+    MIM_ASSERT(&u->engine->compiled->model->aggregates[compiled->aggregate] == u->type);
     MIM_ASSERT(u->count < MIM_EVENTS_PER_TX_MAX);
     void *data = mim_engine_scratch(u->engine, event->size);
     MIM_ASSERT(data != NULL);
@@ -162,6 +172,10 @@ const void *mim_vec_at(const struct mim_host *host, const struct mim_vec *vec, u
 
 const void *mim_map_find(const struct mim_host *host, const struct mim_map *map, struct mim_string key) {
     return mim_map_get_in(host->arena, map, key);
+}
+
+uint64_t mim_map_count(const struct mim_host *host, const struct mim_map *map) {
+    return mim_map_count_in(host->arena, map);
 }
 
 const void *mim_map_at(const struct mim_host *host, const struct mim_map *map, uint64_t n, struct mim_string *ret_key) {

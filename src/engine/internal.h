@@ -123,6 +123,7 @@ struct mim_decision {
 };
 
 struct mim_digest_scan;
+struct mim_observer;
 
 struct mim_engine {
     struct mim_host host;
@@ -150,7 +151,8 @@ struct mim_engine {
     struct mim_buffer command_json;
     struct mim_decision *decision;
     struct mim_upcasting *upcasting;
-    struct mim_digest_scan *scan; /* a live digest in progress; NULL: none */
+    const struct mim_observer *observer; /* of replay; NULL: nobody */
+    struct mim_digest_scan *scan;        /* a live digest in progress; NULL: none */
     struct mim_engine_stats stats;
 };
 
@@ -177,9 +179,10 @@ mim_lsn_t mim_engine_gate_of(const struct mim_appender *appender, mim_lsn_t reco
 void *mim_engine_scratch(struct mim_engine *engine, size_t size);
 
 /* evolve.c */
-/** Applies one event (today's, or a retired one by its upcaster) to the slot's state and the projections. */
+/** Applies one event (today's, or a retired one by its upcaster) to the slot's state and the projections. Zeroes what no
+ *  field of `data` describes. */
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
-                       mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data);
+                       mim_stream_t number, mim_position_t position, int64_t time_ms, void *data);
 /** Moves version, LSNs and skip node of a stream to a new event. */
 bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn);
 
@@ -200,13 +203,29 @@ const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struc
 /** Remembers; forgets the oldest beyond the window. */
 bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version, mim_position_t position);
 
+/* apply.c, for checks only. Told every event that a replay has applied. */
+struct mim_observer {
+    void (*applied)(void *context, const struct mim_compiled_event *event, mim_stream_t stream);
+    void *context;
+};
+static inline void mim_engine_observe(struct mim_engine *engine, const struct mim_observer *observer) {
+    engine->observer = observer;
+}
+
 /* digest.c */
+/** One aggregate's share of the digest. */
+uint64_t mim_engine_slot_digest(const struct mim_engine *engine, unsigned aggregate, struct mim_slot *slot);
 /** Counts an aggregate as it is into the live digest before it changes. Call only when engine->scan is set. */
 void mim_engine_scan_before(struct mim_engine *engine, unsigned aggregate, uint64_t number, struct mim_slot *slot);
 
 /* query.c */
 /** Sum of the projections' own digests. */
 uint64_t mim_engine_digest_projections(const struct mim_engine *engine);
+
+/* borrowed.c */
+/** Copies what the events' structs borrow from the image into the scratch, because applying an event may change it under
+ *  those behind it. False: too much for a transaction. */
+bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision);
 
 /* transaction.c */
 /** Appends and applies the decision's events. Fills in the outcome. */

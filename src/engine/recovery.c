@@ -90,6 +90,10 @@ static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
                                     (unsigned long long)(frame.lsn - recovery->segments.items[n].header.base_lsn),
                                     (unsigned long long)frame.header.first_position);
         }
+        rc = options->applied == NULL ? 0 : options->applied(options->applied_context, &frame, reterr);
+        if (rc != 0) {
+            return rc;
+        }
         recovery->bytes = mim_reader_consumed(reader);
         if (options->progress != NULL && recovery->bytes - reported >= MIM_RECOVERY_PROGRESS_BYTES) {
             reported = recovery->bytes;
@@ -102,6 +106,29 @@ static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
     return mim_reader_ending(reader, &recovery->ending, reterr);
 }
 
+/** As many whole lines of the list as a sentence holds, and how many there are beside them. */
+static int recovery_unreadable(const char *missing, struct mim_error *reterr) {
+    const int most = 360;
+    int size = 0;
+    unsigned more = 0;
+    for (const char *line = missing; line != NULL;) {
+        const char *end = strchr(line, '\n');
+        int upto = (int)((end == NULL ? line + strlen(line) : end) - missing);
+        if (more == 0 && upto <= most) {
+            size = upto;
+        } else {
+            more++;
+        }
+        line = end == NULL ? NULL : end + 1;
+    }
+    char rest[64] = "";
+    if (more > 0) {
+        (void)snprintf(rest, sizeof(rest), "\nand %u more: memimage check tells them all", more);
+    }
+    return mim_error_set(reterr, MIM_E_MODEL, "the model cannot read this journal; missing:\n%.*s%s", size, missing,
+                         rest);
+}
+
 static int recovery_verdict(const struct mim_engine *engine, const struct mim_recovery_options *options,
                             const struct mim_recovery *recovery, struct mim_error *reterr) {
     if (recovery->ending.kind == MIM_END_DAMAGED) {
@@ -111,11 +138,11 @@ static int recovery_verdict(const struct mim_engine *engine, const struct mim_re
         return mim_error_set(reterr, MIM_E_DAMAGED, "%s; a snapshot shows that it was durable up to LSN %llu",
                              recovery->ending.text, (unsigned long long)options->torn_evidence_lsn);
     }
-    if (mim_engine_missing(engine) != NULL) {
-        return mim_error_set(reterr, MIM_E_MODEL, "the model cannot read this journal; missing:\n%s",
-                             mim_engine_missing(engine));
+    const char *missing = mim_engine_missing(engine);
+    if (missing != NULL && options->missing != NULL) {
+        options->missing(options->missing_context, missing);
     }
-    return 0;
+    return missing == NULL ? 0 : recovery_unreadable(missing, reterr);
 }
 
 static int recovery_read(struct mim_storage storage, struct mim_engine *engine,

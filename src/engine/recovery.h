@@ -10,7 +10,17 @@
 /** Called now and then with bytes read and bytes in all. */
 typedef void mim_progress_fn(void *context, uint64_t done, uint64_t total);
 
+/** Called when the model cannot read the journal, with the whole list of what is missing, one per line. */
+typedef void mim_missing_fn(void *context, const char *list);
+
+/** Called after each frame is applied; what is not 0 ends the replay with that error. */
+typedef int mim_applied_fn(void *context, const struct mim_frame *frame, struct mim_error *reterr);
+
 struct mim_recovery_options {
+    mim_applied_fn *applied; /* NULL: nobody looks */
+    void *applied_context;
+    mim_missing_fn *missing; /* NULL: the error's sentence tells as much of the list as it holds */
+    void *missing_context;
     mim_progress_fn *progress; /* NULL: none */
     void *progress_context;
     mim_lsn_t evidence_lsn;      /* durable LSN known from standbys, beside the mark's */

@@ -111,7 +111,7 @@ int mim_fold_apply(struct mim_fold *fold, const struct mim_journal_event *event,
         return mim_error_set(reterr, MIM_E_DAMAGED, "the event at position %llu does not follow its stream",
                              (unsigned long long)event->position);
     }
-    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
+    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_EVENT_SCRATCH_SIZE};
     if (!mim_payload_decode(bound->fields, bound->field_count, record->payload, engine->event_struct, &scratch)) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "the event at position %llu has a malformed payload",
                              (unsigned long long)event->position);

@@ -277,8 +277,9 @@ void mim_transaction_run(struct mim_engine *engine, struct mim_decision *decisio
         mim_json_struct(&json, type->fields, type->field_count, engine->command_struct);
     }
     uint8_t *at;
-    size_t bound = transaction_bound(engine, decision);
-    int rc = transaction_define(engine, decision);
+    int rc = mim_transaction_own(engine, decision) ? 0 : MIM_E_LIMIT;
+    size_t bound = rc != 0 ? 0 : transaction_bound(engine, decision);
+    rc = rc != 0 ? rc : transaction_define(engine, decision);
     if (rc == 0) {
         rc = mim_appender_reserve(appender, bound, decision->count, decision->time_ms, &at);
     }

@@ -26,8 +26,7 @@ static int check_name(const char *where, const char *what, const char *name, str
                                            where, what, name == NULL ? "(null)" : name, MIM_NAME_SIZE_MAX);
 }
 
-/** Bytes a field takes in its struct; 0: the type is not allowed there. */
-static uint32_t field_size(const struct mim_field *field, bool state) {
+uint32_t mim_check_field_size(const struct mim_field *field, bool state) {
     bool list = (field->flags & MIM_LIST) != 0;
     switch (field->type) {
     case MIM_BOOL:
@@ -86,13 +85,34 @@ static int check_meaning(const struct mim_check_table *table, const struct mim_f
     return 0;
 }
 
+/** A former name belongs to an event's field, and to no other of the same table. */
+static int check_was(const struct mim_check_table *table, const struct mim_field *field, struct mim_error *reterr) {
+    if (field->was == NULL) {
+        return 0;
+    }
+    if (strcmp(table->kind, "event") != 0) {
+        return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has a former name, which only events' fields have",
+                             table->where, field->name);
+    }
+    int rc = check_name(table->where, "former field", field->was, reterr);
+    for (uint32_t i = 0; rc == 0 && i < table->count; i++) {
+        const struct mim_field *other = &table->fields[i];
+        bool twice = other != field && other->was != NULL && strcmp(other->was, field->was) == 0;
+        if (twice || (other->name != NULL && strcmp(other->name, field->was) == 0)) {
+            rc = mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has the former name %s, which field %s has too",
+                               table->where, field->name, field->was, other->name == NULL ? "(null)" : other->name);
+        }
+    }
+    return rc;
+}
+
 static int check_field(const struct mim_check_table *table, uint32_t n, struct mim_error *reterr) {
     const struct mim_field *field = &table->fields[n];
     int rc = check_name(table->where, "field", field->name, reterr);
     if (rc != 0) {
         return rc;
     }
-    uint32_t size = field_size(field, table->state);
+    uint32_t size = mim_check_field_size(field, table->state);
     if (size == 0) {
         return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has a type that is not allowed there", table->where,
                              field->name);
@@ -106,6 +126,7 @@ static int check_field(const struct mim_check_table *table, uint32_t n, struct m
         return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s has min > max", table->where, field->name);
     }
     rc = check_meaning(table, field, reterr);
+    rc = rc != 0 ? rc : check_was(table, field, reterr);
     if (rc != 0) {
         return rc;
     }
@@ -116,7 +137,7 @@ static int check_field(const struct mim_check_table *table, uint32_t n, struct m
     }
     for (uint32_t i = 0; i < n; i++) {
         const struct mim_field *other = &table->fields[i];
-        uint32_t other_size = field_size(other, table->state);
+        uint32_t other_size = mim_check_field_size(other, table->state);
         if (strcmp(other->name, field->name) == 0) {
             return mim_error_set(reterr, MIM_E_MODEL, "%s: field %s stands there twice", table->where, field->name);
         }
@@ -135,6 +156,10 @@ int mim_check_fields(const struct mim_check_table *table, struct mim_error *rete
     }
     if (table->count > MIM_FIELDS_MAX || (table->count > 0 && table->fields == NULL)) {
         return mim_error_set(reterr, MIM_E_MODEL, "%s: more than %u fields, or no table", table->where, MIM_FIELDS_MAX);
+    }
+    if (table->size > MIM_STRUCT_SIZE_MAX) {
+        return mim_error_set(reterr, MIM_E_MODEL, "%s: a struct has at most %u bytes, not %u", table->where,
+                             MIM_STRUCT_SIZE_MAX, table->size);
     }
     for (uint32_t i = 0; i < table->count; i++) {
         rc = check_field(table, i, reterr);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Inside the model part: checks of one descriptor table.
+// Checks of one descriptor table, and what a field takes.
 #ifndef MIM_MODEL_CHECK_H
 #define MIM_MODEL_CHECK_H
 
@@ -17,6 +17,8 @@ struct mim_check_table {
     bool state;    /* it lies in the image */
 };
 
+/** Bytes a field takes in its struct; 0: the type is not allowed there. state: it lies in the image. */
+uint32_t mim_check_field_size(const struct mim_field *field, bool state);
 /** Name, types, offsets, bounds, duplicates, overlaps. MODEL. */
 MIM_CHECKED int mim_check_fields(const struct mim_check_table *table, struct mim_error *reterr);
 /** MODEL with "where: what is missing" unless present. */

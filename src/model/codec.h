@@ -83,5 +83,11 @@ uint64_t mim_state_hash(const struct mim_arena *arena, const struct mim_field *f
  *  state, queries. (schema.c) */
 struct mim_compiled;
 void mim_schema_json(struct mim_json *j, const struct mim_compiled *compiled, int aggregate);
+/** The same for other tools: JSON Schema 2020-12 of commands, events (each version) and states; AsyncAPI 3.0 of what
+ *  FOLLOW sends, with the same schemas. (schema_document.c) */
+enum mim_schema_format { MIM_SCHEMA_JSON, MIM_SCHEMA_JSONSCHEMA, MIM_SCHEMA_ASYNCAPI };
+void mim_schema_document(struct mim_json *j, const struct mim_compiled *compiled, enum mim_schema_format format);
+/** "i64" of an enum mim_field_type, also of a journaled one; "?" for a number that is none. */
+const char *mim_field_type_name(unsigned type);
 
 #endif

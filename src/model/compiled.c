@@ -10,7 +10,6 @@
 #include "model/check.h"
 
 #define MIM_SLOT_HEAD_SIZE 24u /* the engine's head of every slot */
-#define MIM_STATE_SIZE_MAX 65536u
 
 /* ------------------------------------------------------------- checks */
 
@@ -152,8 +151,8 @@ static int check_aggregate(const struct mim_model *model, uint32_t n, struct mim
                                     .size = type->state_size,
                                     .state = true};
     int rc = mim_check_fields(&table, reterr);
-    if (rc == 0 && (type->state_size == 0 || type->state_size > MIM_STATE_SIZE_MAX)) {
-        rc = mim_error_set(reterr, MIM_E_MODEL, "%s: a state has 1 to %u bytes", type->name, MIM_STATE_SIZE_MAX);
+    if (rc == 0 && type->state_size == 0) {
+        rc = mim_error_set(reterr, MIM_E_MODEL, "%s: a state has 1 to %u bytes", type->name, MIM_STRUCT_SIZE_MAX);
     }
     for (uint32_t k = 0; rc == 0 && k < n; k++) {
         if (strcmp(model->aggregates[k].name, type->name) == 0) {
@@ -179,7 +178,9 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
     }
     struct mim_check_table table = {.where = "model", .kind = "model", .name = model->name};
     int rc = mim_check_fields(&table, reterr);
-    rc = rc != 0 ? rc : mim_check_missing("model", "the table of aggregates", model->aggregates != NULL, reterr);
+    if (rc == 0 && model->aggregates == NULL) {
+        return mim_error_set(reterr, MIM_E_MODEL, "model: the table of aggregates is missing");
+    }
     rc = rc != 0 ? rc
                  : mim_check_missing("model", "the table of projections",
                                      model->projections != NULL || model->projection_count == 0, reterr);
@@ -210,7 +211,7 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 struct counts {
-    uint32_t events, commands, listeners;
+    uint32_t events, commands, listeners, gaps;
 };
 
 static struct counts model_counts(const struct mim_model *model) {
@@ -218,6 +219,12 @@ static struct counts model_counts(const struct mim_model *model) {
     for (uint32_t i = 0; i < model->aggregate_count; i++) {
         counts.events += model->aggregates[i].event_count + model->aggregates[i].retired_count;
         counts.commands += model->aggregates[i].command_count;
+        for (uint32_t k = 0; k < model->aggregates[i].event_count; k++) {
+            counts.gaps += model->aggregates[i].events[k].field_count + 1; /* one before each field, one behind all */
+        }
+        for (uint32_t k = 0; k < model->aggregates[i].retired_count; k++) {
+            counts.gaps += model->aggregates[i].retired[k].field_count + 1;
+        }
     }
     for (uint32_t i = 0; i < model->projection_count; i++) {
         counts.listeners += model->projections[i].on_count;
@@ -228,8 +235,37 @@ static struct counts model_counts(const struct mim_model *model) {
 /** Where the arrays of a compiled model lie in its one block of memory. */
 struct layout {
     struct mim_compiled_projection_on *listeners;
+    struct mim_compiled_gap *gaps;
     char (*names)[2 * MIM_NAME_SIZE_MAX + 2];
 };
+
+/** What of an event's struct is described by fields, and which of them borrow. */
+static void compile_struct(struct mim_compiled_event *event, struct layout *layout) {
+    const struct mim_field *fields = event->type != NULL ? event->type->fields : event->retired->fields;
+    uint32_t count = event->type != NULL ? event->type->field_count : event->retired->field_count;
+    uint32_t size = event->type != NULL ? event->type->size : event->retired->size;
+    event->gaps = layout->gaps;
+    for (uint32_t at = 0; at < size;) {
+        uint32_t next = size; /* where the nearest field behind `at` begins */
+        uint32_t covered = 0; /* bytes of the field that begins here */
+        for (uint32_t i = 0; i < count; i++) {
+            if (fields[i].offset == at) {
+                covered = mim_check_field_size(&fields[i], false);
+            } else if (fields[i].offset > at && fields[i].offset < next) {
+                next = fields[i].offset;
+            }
+        }
+        if (covered == 0) {
+            *layout->gaps++ = (struct mim_compiled_gap){.offset = at, .size = next - at};
+            event->gap_count++;
+        }
+        at = covered == 0 ? next : at + covered;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        bool borrows = (fields[i].flags & MIM_LIST) != 0 || fields[i].type == MIM_STRING || fields[i].type == MIM_BYTES;
+        event->borrowing |= (uint64_t)borrows << i;
+    }
+}
 
 static void compile_event(struct mim_compiled *compiled, struct layout *layout, unsigned aggregate, uint32_t n) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
@@ -246,6 +282,7 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
     };
     (void)snprintf(layout->names[index], sizeof(layout->names[index]), "%s.%s", type->name,
                    retired ? event->retired->name : event->type->name);
+    compile_struct(event, layout);
     compiled->event_struct_size_max =
         larger(compiled->event_struct_size_max, retired ? event->retired->size : event->type->size);
     for (uint32_t p = 0; !retired && p < compiled->model->projection_count; p++) {
@@ -280,6 +317,17 @@ static uint64_t print_text(const char *text, uint64_t hash) { return mim_hash64(
 
 static uint64_t print_number(uint64_t number, uint64_t hash) { return mim_hash64(&number, sizeof(number), hash); }
 
+/** Fallbacks of event fields: another one gives old events another meaning, and the state another content. */
+static uint64_t print_fallbacks(const char *name, const struct mim_field *fields, uint32_t count, uint64_t hash) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (fields[i].fallback != 0) {
+            hash = print_text(fields[i].name, print_text(name, hash));
+            hash = print_number((uint64_t)fields[i].fallback, hash);
+        }
+    }
+    return hash;
+}
+
 static uint64_t fingerprint_of(const struct mim_compiled *compiled) {
     const struct mim_model *model = compiled->model;
     uint64_t hash = print_text(model->name, MIM_ARENA_FORMAT);
@@ -291,6 +339,12 @@ static uint64_t fingerprint_of(const struct mim_compiled *compiled) {
             const struct mim_field *field = &type->fields[k];
             hash = print_text(field->name, hash);
             hash = print_number(((uint64_t)field->type << 48) | ((uint64_t)field->flags << 32) | field->offset, hash);
+        }
+        for (uint32_t k = 0; k < type->event_count; k++) {
+            hash = print_fallbacks(type->events[k].name, type->events[k].fields, type->events[k].field_count, hash);
+        }
+        for (uint32_t k = 0; k < type->retired_count; k++) {
+            hash = print_fallbacks(type->retired[k].name, type->retired[k].fields, type->retired[k].field_count, hash);
         }
     }
     for (uint32_t i = 0; i < model->projection_count; i++) {
@@ -304,9 +358,10 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     size_t events = (counts.events + 1) * sizeof(struct mim_compiled_event);
     size_t commands = (counts.commands + 1) * sizeof(struct mim_compiled_command);
     size_t listeners = (counts.listeners + 1) * sizeof(struct mim_compiled_projection_on);
+    size_t gaps = counts.gaps * sizeof(struct mim_compiled_gap);
     size_t names = (counts.events + 1) * sizeof(*ret_layout->names);
     struct mim_compiled *compiled = calloc(1, sizeof(*compiled));
-    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + names);
+    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + gaps + names);
     if (storage == NULL) {
         free(compiled);
         return NULL;
@@ -316,7 +371,8 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     compiled->events = (void *)storage;
     compiled->commands = (void *)(storage + events);
     ret_layout->listeners = (void *)(storage + events + commands);
-    ret_layout->names = (void *)(storage + events + commands + listeners);
+    ret_layout->gaps = (void *)(storage + events + commands + listeners);
+    ret_layout->names = (void *)(storage + events + commands + listeners + gaps);
     return compiled;
 }
 

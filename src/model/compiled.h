@@ -17,8 +17,15 @@ struct mim_compiled_event {
     const char *full_name; /* "account.Deposited", owned by the compiled model */
     uint32_t projection_count;
     const struct mim_compiled_projection_on *projections; /* who listens */
-    bool
-        fixed_only; /* all fields are fixed-size and in ascending offset order without lists: decoded by a few copies */
+    uint64_t borrowing; /* a bit per field that borrows memory: strings, bytes, lists */
+    uint32_t gap_count;
+    const struct mim_compiled_gap
+        *gaps; /* bytes of the struct that no field describes: not stored, so zero to evolve */
+};
+
+struct mim_compiled_gap {
+    uint32_t offset;
+    uint32_t size;
 };
 
 struct mim_compiled_projection_on {
@@ -51,7 +58,8 @@ struct mim_compiled {
 /** Checks descriptors (names: [A-Za-z][A-Za-z0-9_]*, sizes, offsets within the struct and aligned, no overlap, no
  *  duplicate names, types allowed in that place, min <= max, functions present, counts within limits, ABI) and
  *  compiles. MODEL with a sentence that names aggregate, table and field. The fingerprint covers model name and version,
- *  sizes, and name/type/offset/flags of every state field, projections' names and sizes, and the image format. */
+ *  sizes, and name/type/offset/flags of every state field, projections' names and sizes, fallbacks of event fields that
+ *  are not 0, and the image format. */
 MIM_CHECKED int mim_compiled_new(const struct mim_model *model, struct mim_compiled **ret_compiled,
                                  struct mim_error *reterr);
 struct mim_compiled *mim_compiled_free(struct mim_compiled *compiled);
@@ -60,9 +68,10 @@ struct mim_compiled *mim_compiled_free(struct mim_compiled *compiled);
 int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name);
 const struct mim_compiled_command *mim_compiled_command(const struct mim_compiled *compiled, unsigned aggregate,
                                                         struct mim_slice name);
-/** By name and schema version; version 0: the newest. Finds retired ones too. */
+/** By name and schema version; version 0: the highest version there is. Finds retired ones too. */
 const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *compiled, unsigned aggregate,
                                                     struct mim_slice name, uint32_t version);
+/** An event of today by its descriptor's place in the model's table: no scan over events. NULL: not one of the model. */
 const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
                                                        const struct mim_event_type *type);
 const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,
@@ -73,5 +82,7 @@ int mim_compiled_aggregate_of(const struct mim_compiled *compiled, const struct 
 /** Loads a shared object by path (contains '/' or ends in .so) with dlopen and returns its model. The object stays loaded.
  *  (load_posix.c) USAGE with the loader's message. */
 MIM_CHECKED int mim_model_load(const char *path, const struct mim_model **ret_model, struct mim_error *reterr);
+/** Loads a second copy of the same file: other addresses of its code and constants, its own static memory. USAGE. */
+MIM_CHECKED int mim_model_load_again(const char *path, const struct mim_model **ret_model, struct mim_error *reterr);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Inside the model part: one field of one struct, for the codecs.
+// One field of one struct: for the codecs, and for the engine where it looks into an event's struct.
 #ifndef MIM_MODEL_FIELD_H
 #define MIM_MODEL_FIELD_H
 

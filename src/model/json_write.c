@@ -246,7 +246,7 @@ bool mim_json_payload(struct mim_json *j, const struct mim_definition *definitio
     static _Thread_local struct mim_field fields[MIM_FIELDS_MAX];
     static _Thread_local union payload_value values[MIM_FIELDS_MAX];
     static _Thread_local char names[MIM_FIELDS_MAX][MIM_NAME_SIZE_MAX + 1];
-    static _Thread_local uint8_t lists[1u << 20];
+    static _Thread_local uint64_t lists[MIM_EVENT_SCRATCH_SIZE / 8];
     for (uint32_t i = 0; i < definition->field_count; i++) {
         const struct mim_definition_field *from = &definition->fields[i];
         if (from->type < MIM_BOOL || from->type > MIM_TIMESTAMP) {
@@ -263,7 +263,7 @@ bool mim_json_payload(struct mim_json *j, const struct mim_definition *definitio
             .fallback = from->fallback,
         };
     }
-    struct mim_byte_writer scratch = {.data = lists, .capacity = sizeof(lists)};
+    struct mim_byte_writer scratch = {.data = (uint8_t *)lists, .capacity = sizeof(lists)};
     if (!mim_payload_decode(fields, definition->field_count, payload, values, &scratch)) {
         return false;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Finding things of a compiled model by name or by descriptor: short scans over arrays that stay in cache.
+// Finding things of a compiled model by name (short scans over arrays that stay in cache) or by descriptor (its place).
 #include "model/compiled.h"
 
 static bool named(const char *name, struct mim_slice sought) {
@@ -34,21 +34,34 @@ const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *c
                                                     struct mim_slice name, uint32_t version) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
     const struct mim_compiled_event *events = &compiled->events[compiled->first_event[aggregate]];
+    const struct mim_compiled_event *newest = NULL;
+    uint32_t newest_version = 0;
     for (uint32_t i = 0; name.size > 0 && i < type->event_count + type->retired_count; i++) {
         const char *own = events[i].type != NULL ? events[i].type->name : events[i].retired->name;
         uint32_t own_version = events[i].type != NULL ? events[i].type->version : events[i].retired->version;
-        if (named(own, name) && (version == 0 || version == own_version)) {
-            return &events[i];
+        bool fits = version == 0 ? own_version > newest_version : own_version == version;
+        if (fits && named(own, name)) {
+            newest = &events[i];
+            newest_version = own_version;
         }
     }
-    return NULL;
+    return newest;
+}
+
+/** The place of an entry in a table of `count` entries of `size` bytes; -1: it is none of them. */
+static int64_t place_of(const void *entry, const void *table, uint32_t count, size_t size) {
+    uintptr_t distance = (uintptr_t)entry - (uintptr_t)table;
+    return distance < count * size && distance % size == 0 ? (int64_t)(distance / size) : -1;
 }
 
 const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
                                                        const struct mim_event_type *type) {
-    for (uint32_t i = 0; i < compiled->event_count; i++) {
-        if (compiled->events[i].type == type && type != NULL) {
-            return &compiled->events[i];
+    /* An aggregate's events of today are one array in the model and, in the same order, one in the compiled model. */
+    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
+        const struct mim_aggregate_type *aggregate = &compiled->model->aggregates[i];
+        int64_t place = place_of(type, aggregate->events, aggregate->event_count, sizeof(*type));
+        if (place >= 0) {
+            return &compiled->events[compiled->first_event[i] + (uint32_t)place];
         }
     }
     return NULL;
@@ -66,19 +79,11 @@ const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compi
 }
 
 int mim_compiled_projection_of(const struct mim_compiled *compiled, const struct mim_projection_type *type) {
-    for (uint32_t i = 0; i < compiled->model->projection_count; i++) {
-        if (&compiled->model->projections[i] == type) {
-            return (int)i;
-        }
-    }
-    return -1;
+    const struct mim_model *model = compiled->model;
+    return (int)place_of(type, model->projections, model->projection_count, sizeof(*type));
 }
 
 int mim_compiled_aggregate_of(const struct mim_compiled *compiled, const struct mim_aggregate_type *type) {
-    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
-        if (&compiled->model->aggregates[i] == type) {
-            return (int)i;
-        }
-    }
-    return -1;
+    const struct mim_model *model = compiled->model;
+    return (int)place_of(type, model->aggregates, model->aggregate_count, sizeof(*type));
 }

@@ -3,13 +3,13 @@
 #include "model/compiled.h"
 #include "model/field.h"
 
-static const char *type_name(enum mim_field_type type) {
+const char *mim_field_type_name(unsigned type) {
     static const char *const names[] = {
         [MIM_BOOL] = "bool",     [MIM_I32] = "i32",       [MIM_I64] = "i64",     [MIM_U64] = "u64",
         [MIM_F64] = "f64",       [MIM_STRING] = "string", [MIM_BYTES] = "bytes", [MIM_TIMESTAMP] = "timestamp",
         [MIM_COUNTS] = "counts",
     };
-    return names[type];
+    return type < MIM_COUNT_OF(names) && names[type] != NULL ? names[type] : "?";
 }
 
 static void text_member(struct mim_json *j, const char *key, const char *text) {
@@ -22,7 +22,7 @@ static void text_member(struct mim_json *j, const char *key, const char *text) {
 static void field_json(struct mim_json *j, const struct mim_field *field, bool state) {
     mim_json_object(j);
     text_member(j, "name", field->name);
-    text_member(j, "type", type_name(field->type));
+    text_member(j, "type", mim_field_type_name(field->type));
     if ((field->flags & MIM_LIST) != 0) {
         mim_json_key(j, "list");
         mim_json_bool(j, true);

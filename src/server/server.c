@@ -82,6 +82,19 @@ static void on_progress(void *context, uint64_t done, uint64_t total) {
     mim_loop_poll(server);
 }
 
+/** A model that cannot read the journal: the whole list, a line each. */
+static void on_missing(void *context, const char *list) {
+    (void)context;
+    for (const char *line = list; *line != '\0';) {
+        size_t size = strcspn(line, "\n");
+        char text[MIM_LOG_QUOTED_SIZE / 2];
+        char quoted[MIM_LOG_QUOTED_SIZE];
+        (void)snprintf(text, sizeof(text), "%.*s", (int)size, line);
+        mim_log(MIM_LOG_ERROR, "model_lacks", "what=%s", mim_log_quote(text, quoted));
+        line += size + (line[size] == '\n' ? 1 : 0);
+    }
+}
+
 static int history_make(struct mim_history *ret_history, struct mim_error *reterr) {
     size_t size = sizeof(ret_history->uuid);
     ssize_t got = getrandom(ret_history->uuid, size, 0);
@@ -102,7 +115,7 @@ static void report_recovery(const struct mim_server *server, const struct mim_re
 
 /** Replays and opens the journal: after it, commands may be executed. */
 static int journal_open(struct mim_server *server, bool *ret_is_there, struct mim_error *reterr) {
-    struct mim_recovery_options options = {.progress = on_progress, .progress_context = server};
+    struct mim_recovery_options options = {.progress = on_progress, .progress_context = server, .missing = on_missing};
     struct mim_recovery recovery = {0};
     server->recovery_logged_ns = mim_server_now(server);
     bool installed = false;

@@ -127,9 +127,10 @@ class Process:
 class Server:
     """`memimage serve` on a directory. It can be stopped, killed and started again on the same directory."""
 
-    def __init__(self, scratch, directory=None, args=(), env=None, unix=False, keep_port=False):
+    def __init__(self, scratch, directory=None, args=(), env=None, unix=False, keep_port=False, binary=BINARY):
         self.scratch = scratch
         self.keep_port = keep_port
+        self.binary = binary
         self.directory = directory or os.path.join(scratch, "data")
         self.args = list(args)
         self.env = env
@@ -140,7 +141,7 @@ class Server:
 
     def words(self):
         unix = ["--unixsocket", self.path] if self.path else []
-        return [BINARY, "serve", "--dir", self.directory, "--port", str(self.port), *unix, *self.args]
+        return [self.binary, "serve", "--dir", self.directory, "--port", str(self.port), *unix, *self.args]
 
     def launch(self):
         """Starts the process without waiting for it."""

@@ -13,7 +13,7 @@ def main():
     sentence = "the C sources stand as clang-format puts them"
     if shutil.which("clang-format") is None:
         return report([(sentence, None, "clang-format is not installed")])
-    paths = files(["src", "include", "tests", "bench"], (".c", ".h"))
+    paths = files(["src", "include", "tests", "bench", "examples"], (".c", ".h"))
     if not paths:
         return report([(sentence, [])])
     done = subprocess.run(["clang-format", "--dry-run", "-Werror", *paths], cwd=ROOT, stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The README is true: it names every command of the server's table, and shows every line of the session that
-# `./run --demo` plays. Checks whose file is not there are skipped.
+# `./run --demo` plays; its C is that of examples/cart and tests/models, and its line to build it too. Checks whose file is not there are
+# skipped.
 """Style check: README against the command table and the demo."""
 
 import re
@@ -10,6 +11,9 @@ from tap import exists, files, read, report
 
 COMMAND = re.compile(r"\{\s*(?:\.name\s*=\s*)?\"([A-Za-z]{2,20})\"\s*,")
 SESSION = "scripts/first-session.txt"
+EXAMPLE = "examples/cart/cart.c"
+OTHERS = ("tests/models/parcel.c",)
+C_BLOCK = re.compile(r"^```c\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def table_commands():
@@ -25,6 +29,17 @@ def session_lines():
     return [line for line in read(SESSION).splitlines() if line and not line.startswith("#") and line != "kill -9"]
 
 
+def example_differences(readme):
+    """What the README shows of the example and the example does not hold."""
+    example = read(EXAMPLE)
+    blocks = C_BLOCK.findall(readme)
+    build = next(line for line in example.splitlines() if line.startswith("//   cc ")).removeprefix("//   ")
+    sources = example + "".join(read(path) for path in OTHERS)
+    missing = [f"not in {EXAMPLE}: {block.splitlines()[0]} ..." for block in blocks if block not in sources]
+    missing += [] if build in readme else [f"the README does not tell how to build it: {build}"]
+    return missing + ([] if len(blocks) > 2 else ["the README shows too little of the example"])
+
+
 def main():
     commands_sentence = "the README names every command of the server"
     session_sentence = "the README shows the session that ./run --demo plays"
@@ -37,6 +52,7 @@ def main():
     return report([
         (commands_sentence, missing) if commands else (commands_sentence, None, "no command table yet"),
         (session_sentence, lines),
+        ("the C in the README is the text of examples/cart and of tests/models", example_differences(readme)),
     ])
 
 

@@ -61,7 +61,7 @@ def allowed():
 def main():
     entries = allowed()
     lengths = {}
-    for path in files(["src", "include", "tests", "bench"], (".c", ".h", ".py")):
+    for path in files(["src", "include", "tests", "bench", "examples"], (".c", ".h", ".py")):
         text = read(path)
         lines = text.count("\n")
         if lines > FILE_LINES_MAX:

@@ -7,7 +7,7 @@ import sys
 
 from tap import files, read, report
 
-FOLDERS = ["src", "include", "tests", "bench", "scripts"]
+FOLDERS = ["src", "include", "tests", "bench", "scripts", "examples"]
 # Written apart so that this file does not hold them itself.
 UNDONE = re.compile("|".join(rf"\b{word}\b" for word in ("TO" "DO", "FIX" "ME", "XX" "X")) +
                     "|not " "implemented|for " "now")

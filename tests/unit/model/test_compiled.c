@@ -187,6 +187,75 @@ static void test_events_are_found_by_version_and_today_s_is_the_newest(void **st
     (void)mim_compiled_free(compiled);
 }
 
+static void test_version_0_is_the_newest_of_the_retired_in_any_order(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    bench->retired[0].name = "Gone"; /* Gone 1, then Gone 3 */
+    bench->retired[1].version = 3;
+    struct mim_compiled *compiled = compile(bench);
+    assert_ptr_equal(mim_compiled_event(compiled, 0, mim_slice_text("Gone"), 0)->retired, &bench->retired[1]);
+    (void)mim_compiled_free(compiled);
+    bench->retired[0].version = 3; /* Gone 3, then Gone 1 */
+    bench->retired[1].version = 1;
+    compiled = compile(bench);
+    assert_ptr_equal(mim_compiled_event(compiled, 0, mim_slice_text("Gone"), 0)->retired, &bench->retired[0]);
+    assert_ptr_equal(mim_compiled_event(compiled, 0, mim_slice_text("Gone"), 1)->retired, &bench->retired[1]);
+    (void)mim_compiled_free(compiled);
+}
+
+static void test_an_event_is_found_by_its_descriptor_alone(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    static struct mim_event_type others[2];
+    memcpy(others, bench->events, sizeof(others));
+    bench->aggregates[1].events = others;
+    bench->aggregates[1].event_count = 2;
+    struct mim_compiled *compiled = compile(bench);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_ptr_equal(mim_compiled_event_of(compiled, &bench->events[i])->type, &bench->events[i]);
+        assert_int_equal(mim_compiled_event_of(compiled, &bench->events[i])->aggregate, 0);
+        assert_ptr_equal(mim_compiled_event_of(compiled, &others[i])->type, &others[i]);
+        assert_int_equal(mim_compiled_event_of(compiled, &others[i])->aggregate, 1);
+    }
+    assert_null(mim_compiled_event_of(compiled, &others[2])); /* one behind the end */
+    struct mim_event_type copy = others[0];
+    assert_null(mim_compiled_event_of(compiled, &copy));
+    (void)mim_compiled_free(compiled);
+}
+
+static void test_what_no_field_describes_is_known(void **state) {
+    (void)state;
+    struct {
+        uint32_t offsets[2];
+        uint32_t size;
+        uint32_t gap_count;
+        struct mim_compiled_gap gaps[3];
+    } cases[] = {
+        {{0, 16}, 24, 0, {{0}}},                      /* all is described: a string of 16 bytes and an i64 */
+        {{8, 0}, 24, 0, {{0}}},                       /* in any order */
+        {{0, 24}, 32, 1, {{16, 8}}},                  /* a member between */
+        {{8, 32}, 48, 3, {{0, 8}, {24, 8}, {40, 8}}}, /* before, between, behind */
+    };
+    for (size_t i = 0; i < MIM_COUNT_OF(cases); i++) {
+        struct workbench *bench = bench_new();
+        bench->made_fields[0].offset = cases[i].offsets[0];
+        bench->made_fields[1].offset = cases[i].offsets[1];
+        bench->events[0].size = bench->events[1].size = cases[i].size;
+        bench->commands[0].size = bench->commands[1].size = cases[i].size;
+        bench->retired[0].size = bench->retired[1].size = cases[i].size;
+        struct mim_compiled *compiled = compile(bench);
+        for (uint32_t n = 0; n < compiled->event_count; n++) {
+            assert_int_equal(compiled->events[n].gap_count, cases[i].gap_count);
+            for (uint32_t k = 0; k < cases[i].gap_count; k++) {
+                assert_int_equal(compiled->events[n].gaps[k].offset, cases[i].gaps[k].offset);
+                assert_int_equal(compiled->events[n].gaps[k].size, cases[i].gaps[k].size);
+            }
+            assert_int_equal(compiled->events[n].borrowing, 1); /* the string */
+        }
+        (void)mim_compiled_free(compiled);
+    }
+}
+
 static uint64_t fingerprint(const struct workbench *bench) {
     struct mim_compiled *compiled = compile(bench);
     uint64_t value = compiled->fingerprint;
@@ -227,6 +296,13 @@ static void test_the_fingerprint_is_of_the_layout(void **state) {
     bench = bench_new();
     bench->projections[0].state_size = 16;
     assert_true(plain != fingerprint(bench));
+    bench = bench_new(); /* what an event that lacks the field means is part of what the image is made of */
+    bench->made_fields[1].flags = MIM_OPTIONAL;
+    bench->made_fields[1].fallback = 3;
+    uint64_t three = fingerprint(bench);
+    assert_true(plain != three);
+    bench->made_fields[1].fallback = 4;
+    assert_true(three != fingerprint(bench));
 }
 
 static void test_another_abi_is_refused(void **state) {
@@ -440,6 +516,71 @@ static void test_flags_and_fallbacks_mean_something(void **state) {
     assert_refused(bench, "name", "fallback");
 }
 
+static void test_former_names_are_of_events_and_stand_once(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    struct mim_field event_fields[2];
+    memcpy(event_fields, bench->made_fields, sizeof(event_fields));
+    for (unsigned i = 0; i < 2; i++) {
+        bench->events[i].fields = bench->retired[i].fields = event_fields;
+    }
+    event_fields[1].was = "extent";
+    (void)mim_compiled_free(compile(bench));
+    event_fields[1].was = "name";
+    assert_refused(bench, "thing event 1", "former name name");
+    event_fields[1].was = "size";
+    assert_refused(bench, "thing event 1", "former name size");
+    event_fields[1].was = event_fields[0].was = "extent";
+    assert_refused(bench, "thing event 1", "former name extent");
+    event_fields[1].was = "no name";
+    event_fields[0].was = NULL;
+    assert_refused(bench, "thing event 1", "former field name");
+    bench = bench_new();
+    bench->made_fields[1].was = "extent"; /* of the command, too */
+    assert_refused(bench, "thing command 1", "only events");
+    bench = bench_new();
+    bench->state_fields[1].was = "extent";
+    assert_refused(bench, "aggregate 1", "only events");
+}
+
+static void test_structs_have_a_largest_size(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    bench->aggregates[0].state_size = bench->commands[1].size = bench->events[1].size = bench->retired[1].size =
+        MIM_STRUCT_SIZE_MAX;
+    (void)mim_compiled_free(compile(bench));
+    bench->aggregates[0].state_size++;
+    assert_refused(bench, "aggregate 1", "at most 65536 bytes");
+    bench = bench_new();
+    bench->commands[1].size = MIM_STRUCT_SIZE_MAX + 1;
+    assert_refused(bench, "thing command 2", "at most 65536 bytes");
+    bench = bench_new();
+    bench->events[1].size = MIM_STRUCT_SIZE_MAX + 1;
+    assert_refused(bench, "thing event 2", "at most 65536 bytes");
+    bench = bench_new();
+    bench->retired[1].size = UINT32_MAX;
+    assert_refused(bench, "thing retired event 2", "at most 65536 bytes");
+}
+
+static void test_too_many_of_anything_is_refused(void **state) {
+    (void)state;
+    struct workbench *bench = bench_new();
+    bench->aggregates[0].command_count = MIM_CATALOG_MAX + 1;
+    assert_refused(bench, "thing", "commands");
+    bench = bench_new();
+    bench->aggregates[0].retired_count = MIM_CATALOG_MAX;
+    assert_refused(bench, "thing", "events");
+    bench = bench_new();
+    bench->commands[0].field_count = MIM_FIELDS_MAX + 1;
+    assert_refused(bench, "thing command 1", "fields");
+    bench = bench_new();
+    bench->events[0].fields = NULL;
+    assert_refused(bench, "thing event 1", "fields");
+    bench = bench_new();
+    bench->retired[0].field_count = MIM_FIELDS_MAX + 1;
+    assert_refused(bench, "thing retired event 1", "fields");
+}
+
 static void test_a_projection_listens_to_events_of_the_model(void **state) {
     (void)state;
     static struct mim_event_type stranger;
@@ -467,6 +608,9 @@ int main(void) {
         cmocka_unit_test(test_a_good_model_compiles),
         cmocka_unit_test(test_names_are_found_whole),
         cmocka_unit_test(test_events_are_found_by_version_and_today_s_is_the_newest),
+        cmocka_unit_test(test_version_0_is_the_newest_of_the_retired_in_any_order),
+        cmocka_unit_test(test_an_event_is_found_by_its_descriptor_alone),
+        cmocka_unit_test(test_what_no_field_describes_is_known),
         cmocka_unit_test(test_the_fingerprint_is_of_the_layout),
         cmocka_unit_test(test_another_abi_is_refused),
         cmocka_unit_test(test_names_are_checked_everywhere),
@@ -476,6 +620,9 @@ int main(void) {
         cmocka_unit_test(test_types_and_counts_have_their_limits),
         cmocka_unit_test(test_tables_that_are_counted_are_there),
         cmocka_unit_test(test_flags_and_fallbacks_mean_something),
+        cmocka_unit_test(test_former_names_are_of_events_and_stand_once),
+        cmocka_unit_test(test_structs_have_a_largest_size),
+        cmocka_unit_test(test_too_many_of_anything_is_refused),
         cmocka_unit_test(test_a_projection_listens_to_events_of_the_model),
         cmocka_unit_test(test_a_model_that_is_no_file_or_no_model_is_refused),
     };
