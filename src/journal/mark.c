@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // journal/mark: the last durable point known at a quiet moment. Evidence against a tail that was lost or cut off.
 //
-//   0  8 magic "MIMMARK1"   32 8 position      56 8 check: XXH3-64 of bytes 0..55
-//   8 16 history uuid       40 8 chain
-//   24 8 durable LSN        48 4 epoch, 52 4 reserved, zero
+//   0  8 magic "MIMMARK1"   32 8 position      52 4 1: the frame before it came from a primary, else 0
+//   8 16 history uuid       40 8 chain         56 8 check: XXH3-64 of bytes 0..55
+//   24 8 durable LSN        48 4 epoch
 #include "base/hash.h"
 #include "journal/segment.h"
 
@@ -21,6 +21,7 @@ int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, stru
     mim_put64(bytes + 32, mark->position);
     mim_put64(bytes + 40, mark->chain);
     mim_put32(bytes + 48, mark->epoch);
+    mim_put32(bytes + 52, mark->received ? 1 : 0);
     mim_put64(bytes + MARK_CHECKED, mim_hash64(bytes, MARK_CHECKED, 0));
 
     mim_file_t file = 0;
@@ -56,7 +57,7 @@ int mim_mark_read(struct mim_storage storage, struct mim_mark *ret_mark, struct 
     if (code != 0) {
         return code;
     }
-    if (got != MARK_SIZE || mim_get64(bytes) != MARK_MAGIC || mim_get32(bytes + 52) != 0 ||
+    if (got != MARK_SIZE || mim_get64(bytes) != MARK_MAGIC || mim_get32(bytes + 52) > 1 ||
         mim_get64(bytes + MARK_CHECKED) != mim_hash64(bytes, MARK_CHECKED, 0)) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "%s is damaged: no evidence from it", MARK_PATH);
     }
@@ -65,6 +66,7 @@ int mim_mark_read(struct mim_storage storage, struct mim_mark *ret_mark, struct 
         .position = mim_get64(bytes + 32),
         .chain = mim_get64(bytes + 40),
         .epoch = mim_get32(bytes + 48),
+        .received = mim_get32(bytes + 52) == 1,
     };
     memcpy(mark.history.uuid, bytes + 8, sizeof(mark.history.uuid));
     *ret_mark = mark;

@@ -47,6 +47,7 @@ struct mim_mark {
     mim_position_t position;
     uint64_t chain; /* of the last frame before durable_lsn */
     mim_epoch_t epoch;
+    bool received; /* the frame before it came from a primary: frames of this epoch say nothing about this disk */
 };
 /** Writes journal/mark atomically (temporary, sync, rename, directory sync). */
 MIM_CHECKED int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, struct mim_error *reterr);

@@ -43,7 +43,8 @@ static int run_write(struct mim_writer *writer, struct run *run, struct mim_erro
 static int frame_complete(struct mim_writer *writer, const struct mim_handoff *handoff, struct mim_error *reterr) {
     uint8_t *frame = writer->ring->bytes + handoff->ring_offset % MIM_RING_SIZE;
     writer->epoch = mim_get32(frame + 40);
-    if (handoff->kind == MIM_HANDOFF_VERBATIM) {
+    writer->received = handoff->kind == MIM_HANDOFF_VERBATIM;
+    if (writer->received) {
         if (mim_get64(frame + 48) != writer->chain) {
             return mim_error_set(reterr, MIM_E_DAMAGED, "a primary's frame at LSN %llu does not follow this journal",
                                  (unsigned long long)handoff->lsn);

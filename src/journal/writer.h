@@ -23,9 +23,10 @@ struct mim_writer; /* new/free; one thread at a time */
 
 /** Opens the last segment for appending after `ending` (CLEAN, or TORN and already cut); with no segments at all,
  *  creates the first one (directory, header, sync) for `history`. Fills in what the appender needs.
- *  Whatever recovery has read is on stable storage afterwards: what the mark does not vouch for is written once more
- *  before it is synced (the process before may have died of a failed sync, which leaves pages clean and not durable),
- *  and directories are synced. Cost after a kill: at most one segment is read and written; after a clean stop: a sync.
+ *  Whatever recovery has read is on stable storage afterwards: what no local evidence (evidence.h) vouches for is
+ *  written once more before it is synced (the process before may have died of a failed sync, which leaves pages clean
+ *  and not durable), and directories are synced. Cost after a kill: what was under way, a few group commits (in modes
+ *  that sync later: what they had not synced, one segment at most); after a clean stop: a sync.
  *  start->epoch is left as the last one seen: the caller begins the next. IO, NO_SPACE, MEMORY. */
 MIM_CHECKED int mim_writer_open(struct mim_storage storage, struct mim_ring *ring,
                                 const struct mim_writer_options *options, const struct mim_segments *segments,

@@ -24,6 +24,7 @@ struct mim_writer {
     mim_position_t first_position;
     uint64_t chain; /* of the last frame completed */
     mim_epoch_t epoch;
+    bool received; /* the last frame completed was a primary's */
     uint64_t ring_tail;
     mim_lsn_t written_lsn;
     mim_position_t written_position;
