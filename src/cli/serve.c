@@ -110,6 +110,8 @@ int mim_cli_serve(int argc, char **argv) {
          "or after so much time with changes (default 0: never)", 0, 1u << 30},
         {"snapshot-keep", MIM_OPTION_UNSIGNED, &s.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
          1000000},
+        {"archive", MIM_OPTION_TEXT, &s.server.archive, "DIR2",
+         "move the journal's segments that no kept snapshot needs into DIR2 (default: all stay)", 0, 0},
         {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
         {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
          1024, MIM_COMMAND_SIZE_CEILING},

@@ -202,14 +202,33 @@ def killed(t):
 def by_hand(t):
     server, c = t.pair()
     fill(c, 100, 400)
-    status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
-    equal(status, 0, f"beside a live server: {err}")
-    check('"position":500' in out, f"the position: {out}")
+
+
+    def made():
+        status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
+        equal(status, 0, f"beside a live server: {err}")
+        return '"position":500' in out
+
+    wait_for(made, 10, "a snapshot of all, once a frame on disk says that it is durable")
     server.stop()
     status, out, err = memimage("snapshot", "--dir", server.directory)
     equal(status, 0, f"offline: {err}")
     status, _, err = memimage("snapshot", "--dir", os.path.join(server.scratch, "nowhere"))
     check(status != 0 and err, "a directory that is not there fails")
+
+
+@test("memimage snapshot beside a live server takes nothing that is written and not synced; offline it takes all")
+def only_the_durable(t):
+    server, c = t.pair(args=("--durability", "none"))
+    fill(c, 100, 400)
+    live = digest(c)
+    status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
+    equal(status, 0, f"beside a server that syncs nothing: {err}")
+    check('"position":0,' in out, f"no event of it is durable: {out}")
+    server.kill()
+    status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
+    equal(status, 0, f"offline: {err}")
+    check('"position":500,' in out and live[1] in out, f"the whole journal: {out}")
 
 
 @test("restore copies the history up to a position, and the copy is a server of its own")
