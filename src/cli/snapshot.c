@@ -121,31 +121,36 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
     }
     struct mim_clock clock = mim_clock_posix();
     struct mim_snapshot_header header = {0};
+    uint64_t written = 0;
     struct mim_engine_point point;
     mim_engine_point(made.engine, &point);
     progress.label = "writing";
     if (point.lsn == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "there is no journal to make a snapshot of");
     } else {
-        rc = mim_snapshot_write(storage, made.engine, clock.wall_ms(clock.context), mim_progress_callback, &progress,
-                                &header, reterr);
+        rc = mim_snapshot_write(storage, made.engine, made.restored.found ? &made.restored.header : NULL,
+                                clock.wall_ms(clock.context), mim_progress_callback, &progress, &header, &written,
+                                reterr);
     }
     rc = rc != 0 ? rc : mim_snapshots_prune(storage, s->keep, reterr);
     mim_progress_end(&progress);
     if (rc == 0 && s->json) {
         (void)printf(
             "{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%016llx\",\"bytes\":%llu,\"from\":%llu,\"events\":%llu,"
-            "\"seconds\":%.3f}\n",
+            "\"written\":%llu,\"seconds\":%.3f}\n",
             (unsigned long long)header.position, (unsigned long long)header.lsn, (unsigned long long)header.digest,
             (unsigned long long)header.image_size,
             (unsigned long long)(made.restored.found ? made.restored.header.position : 0),
-            (unsigned long long)made.recovery.events, mim_progress_seconds(&progress));
+            (unsigned long long)made.recovery.events, (unsigned long long)written, mim_progress_seconds(&progress));
     } else if (rc == 0) {
-        (void)printf("snapshot at position %llu: %llu bytes of image, digest %016llx, %.3f s\n",
+        (void)printf("snapshot at position %llu: %llu bytes of image, %llu written, digest %016llx, %.3f s\n",
                      (unsigned long long)header.position, (unsigned long long)header.image_size,
-                     (unsigned long long)header.digest, mim_progress_seconds(&progress));
+                     (unsigned long long)written, (unsigned long long)header.digest, mim_progress_seconds(&progress));
     }
     made_deinit(&made);
+    if (rc == 0 && made.restored.found && made.restored.header.position != header.position) {
+        mim_snapshot_forget(storage, &made.restored.header);
+    }
     return rc;
 }
 
