@@ -21,13 +21,14 @@ struct writing {
     uint64_t shared;      /* blocks that the file has from it already */
     uint64_t run_at;      /* image bytes [run_at, run_end) are to be written, and are not yet */
     uint64_t run_end;
-    uint64_t out_at; /* image offset up to which writing out was begun */
+    bool run_is_zero; /* the run of blocks at hand is all zeros: a hole, where nothing is shared */
+    uint64_t out_at;  /* image offset up to which writing out was begun */
     uint64_t written;
     void (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
 };
 
-static bool block_is_zero(const uint8_t *bytes, size_t size) {
+static bool is_zero(const uint8_t *bytes, size_t size) {
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
@@ -51,10 +52,15 @@ static int run_write(struct writing *w, struct mim_error *reterr) {
     return rc;
 }
 
-/** Hashes a block into the table. Must it be written? Not when the file has it already, by sharing or as a hole. */
+/** Hashes a block into the table. Must it be written? Not when the file has it already, by sharing or in a hole. Holes are
+ *  whole runs: a reader maps each of them apart. */
 static bool block_changed(struct writing *w, uint64_t number, uint64_t at, size_t size) {
+    if (at % MIM_SNAPSHOT_RUN_SIZE == 0) {
+        uint64_t left = w->image_size - at;
+        w->run_is_zero = is_zero(w->image + at, left < MIM_SNAPSHOT_RUN_SIZE ? (size_t)left : MIM_SNAPSHOT_RUN_SIZE);
+    }
     w->table[number] = mim_hash64(w->image + at, size, number);
-    return number < w->shared ? w->table[number] != w->base_table[number] : !block_is_zero(w->image + at, size);
+    return number < w->shared ? w->table[number] != w->base_table[number] : !w->run_is_zero;
 }
 
 static int write_blocks(struct writing *w, struct mim_error *reterr) {

@@ -122,8 +122,8 @@ static void test_a_grown_image_shares_what_both_have(void **state) {
     memset(mim_arena_at(arena, ref), 3, BLOCK);
     ok(write_snapshot(f, &base, &header, &written, &error), &error);
     assert_true(header.image_size > base.image_size);
-    assert_in_range(written, BLOCK, 8u * BLOCK);
-    expect_image(f, &header); /* where the old file had its table there is image now */
+    assert_in_range(written, BLOCK, 40u * BLOCK); /* whole runs where nothing can be shared */
+    expect_image(f, &header);                     /* where the old file had its table there is image now */
 }
 
 static void test_a_disk_that_cannot_share_gets_all_blocks(void **state) {
