@@ -216,7 +216,7 @@ static int begin_epoch(struct mim_storage storage, struct mim_writer *writer, st
                              appender->epoch);
     }
     rc = begin_drain(writer, appender, reterr);
-    return rc != 0 ? rc : mim_writer_finish(writer, reterr);
+    return rc != 0 ? rc : mim_writer_begun(writer, reterr);
 }
 
 int mim_recovery_begin(struct mim_storage storage, struct mim_engine *engine, struct mim_recovery *recovery,

@@ -41,6 +41,9 @@ struct mim_writer *mim_writer_free(struct mim_writer *writer);
 int mim_writer_step(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr);
 /** INTERVAL: monotonic time at which a step is due though the ring is empty; UINT64_MAX: none. */
 uint64_t mim_writer_due_ns(const struct mim_writer *writer);
+/** Syncs whatever is written, and writes the mark. For a start, which is not to wait longer than it must: until the next
+ *  sync of the directory the mark before it may come back, which is true as well. IO. */
+MIM_CHECKED int mim_writer_begun(struct mim_writer *writer, struct mim_error *reterr);
 /** Syncs whatever is written, and writes the mark (left as it was when the disk is full: it is evidence only). For a clean stop, after the seal frame went through. */
 MIM_CHECKED int mim_writer_finish(struct mim_writer *writer, struct mim_error *reterr);
 

@@ -15,7 +15,7 @@ int mim_writer_discard(struct mim_storage storage, const char *path, struct mim_
     return rc == MIM_E_NOT_FOUND ? 0 : rc;
 }
 
-int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr) {
+int mim_writer_mark(struct mim_writer *writer, bool sync_name, struct mim_error *reterr) {
     struct mim_mark mark = {
         .history = writer->history,
         .durable_lsn = writer->synced_lsn,
@@ -24,7 +24,7 @@ int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr) {
         .epoch = writer->epoch,
         .received = writer->received,
     };
-    int rc = mim_mark_write(writer->storage, &mark, reterr);
+    int rc = mim_mark_write(writer->storage, &mark, sync_name, reterr);
     return rc == MIM_E_NO_SPACE ? 0 : rc;
 }
 
@@ -64,7 +64,7 @@ int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header
     writer->first_position = header->first_position;
     writer->epoch = header->epoch;
     atomic_fetch_add_explicit(&writer->stats.rolls, 1, memory_order_relaxed);
-    rc = mim_writer_mark(writer, reterr);
+    rc = mim_writer_mark(writer, /* sync_name= */ true, reterr);
     atomic_store_explicit(&writer->ring->spare_state, MIM_SPARE_NEEDED, memory_order_release);
     return rc;
 }

@@ -257,7 +257,7 @@ static int branch_finish(struct branching *b, struct mim_error *reterr) {
         .chain = b->chain,
         .epoch = b->epoch,
     };
-    rc = rc != 0 ? rc : mim_mark_write(b->to, &mark, reterr);
+    rc = rc != 0 ? rc : mim_mark_write(b->to, &mark, true, reterr);
     return rc != 0 ? rc : mim_storage_sync_dir(b->to, ".", reterr);
 }
 

@@ -385,6 +385,18 @@ static const struct mim_storage_ops storage_posix_ops = {
     .advise = posix_advise,
 };
 
+static int stop_listing(void *context, const char *name, bool is_directory) {
+    (void)context;
+    (void)name;
+    (void)is_directory;
+    return MIM_E_EXISTS;
+}
+
+static bool is_empty(struct storage_posix *storage) {
+    struct mim_error ignored = {0};
+    return posix_list(storage, ".", stop_listing, NULL, &ignored) == 0;
+}
+
 int mim_storage_posix_open(const char *root, bool create, struct mim_storage *ret_storage, struct mim_error *reterr) {
     if (create && mkdir(root, 0700) != 0 && errno != EEXIST) {
         return mim_error_os(reterr, code_of(errno), errno, "make directory %s", root);
@@ -400,7 +412,7 @@ int mim_storage_posix_open(const char *root, bool create, struct mim_storage *re
         return mim_error_os(reterr, code_of(failed), failed, "open directory %s", root);
     }
     (void)snprintf(storage->path, sizeof(storage->path), "%s", root);
-    if (create) { /* its own name is durable too; a parent that may not be read has been so by someone else */
+    if (create && is_empty(storage)) { /* its own name must be durable before anything in it is relied upon */
         int parent = openat(storage->root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int failed = parent >= 0 && fsync(parent) != 0 ? errno : 0;
         if (parent >= 0) {
