@@ -58,7 +58,7 @@ def server_archives(t):
     widen(c, 0, 1800)
     before = segments(os.path.join(server.directory, "journal"))
     check(len(before) >= 3, f"several segments: {before}")
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     wait_for(lambda: int(info(c, "archived_segments")) == len(before) - 1, 20, "the archive to be filled")
     equal(segments(archive), before[:-1], "archived")
     equal(segments(os.path.join(server.directory, "journal")), before[-1:], "what stays")
@@ -82,7 +82,7 @@ def history(t):
     server, c = t.pair(args=(*SMALL, "--archive", archive))
     widen(c, 0, 1200)
     check(not isinstance(c.call("JOURNAL", "FROM", 1, "COUNT", 1), RespError), "the beginning, while it is there")
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     wait_for(lambda: int(info(c, "archived_segments")) > 0, 20, "the archive to be filled")
     server.restart()
     with server.client() as again:
@@ -141,7 +141,7 @@ def early_copy(t):
     archive = os.path.join(t.scratch(), "archive")
     server, c = t.pair(args=(*SMALL, "--archive", archive))
     widen(c, 0, 1200)
-    position = c.call("SNAPSHOT")
+    position = c.call("SNAPSHOT", timeout=120)
     wait_for(lambda: int(info(c, "archived_segments")) > 0, 20, "the archive to be filled")
     target = os.path.join(server.scratch, "target")
     status, _, err = memimage("restore", "--dir", server.directory, "--to", target, "--at", "700")
@@ -179,7 +179,7 @@ def kill_rounds(t, archive):
         widen(c, written, 1100)
         written += 1100
         live = digest(c)
-        c.call("SNAPSHOT")
+        c.call("SNAPSHOT", timeout=120)
         known = sums(archive, journal)
         child = subprocess.Popen([BINARY, "snapshot", "--dir", server.directory, "--archive", archive, "--archive-only"],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

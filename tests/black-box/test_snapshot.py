@@ -42,10 +42,10 @@ def info(client, name):
 def command_and_start(t):
     server, c = t.pair()
     fill(c, 500, 3000)
-    position = c.call("SNAPSHOT")
+    position = c.call("SNAPSHOT", timeout=120)
     equal(position, 3500, "the position of the snapshot")
     check(c.call("LASTSAVE") >= time.time() - 60, "LASTSAVE is the time of the snapshot")
-    equal(c.call("SNAPSHOT"), position, "a second one of the same position")
+    equal(c.call("SNAPSHOT", timeout=120), position, "a second one of the same position")
     fill(c, 500, 7, first=500)
     live = digest(c)
     server.restart(crash=True)
@@ -76,7 +76,7 @@ def automatic(t):
 def damaged_blocks(t):
     server, c = t.pair()
     fill(c, 400, 2000)
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     live = digest(c)
     server.stop()
     path = snapshots(server.directory)[0]
@@ -107,9 +107,9 @@ def damaged_blocks(t):
 def older_one(t):
     server, c = t.pair()
     fill(c, 200, 500)
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     fill(c, 200, 500, first=200)
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     live = digest(c)
     server.stop()
     newest = snapshots(server.directory)[-1]
@@ -133,7 +133,7 @@ def foreign(t):
     server.start()
     with server.client() as again:
         fill(again, 100, 300, first=100)
-        again.call("SNAPSHOT")
+        again.call("SNAPSHOT", timeout=120)
     server.stop()
     shutil.copytree(os.path.join(server.directory, "snapshots"), os.path.join(old, "snapshots"))
     status, out, err = memimage("digest", "--dir", old)
@@ -153,7 +153,7 @@ def foreign(t):
 def background(t):
     server, c = t.pair(args=("--verify", "background"))
     fill(c, 400, 1000)
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     live = digest(c)
     server.stop()
     path = snapshots(server.directory)[0]
@@ -272,7 +272,7 @@ def point_in_time(t):
 def no_room(t):
     server, c = t.pair()
     fill(c, 100, 200)
-    c.call("SNAPSHOT")
+    c.call("SNAPSHOT", timeout=120)
     before = snapshots(server.directory)
     fill(c, 100, 200, first=100)
     limited = subprocess.run(["bash", "-c", f"ulimit -f 64; exec {BINARY} snapshot --dir {server.directory}"],
@@ -302,7 +302,7 @@ def full_file_system(t):
     server = t.server(directory=os.path.join(place, "data"))
     c = t.client(server)
     fill(c, 20000, 0)
-    position = c.call("SNAPSHOT")
+    position = c.call("SNAPSHOT", timeout=120)
     fill(c, 20000, 100, first=20000)
     ballast = os.path.join(place, "ballast")
     with open(ballast, "wb") as handle:
@@ -319,7 +319,7 @@ def full_file_system(t):
         equal(digest(c), live, f"the digest after kill {number}")
         equal(info(c, "restored_position"), str(position), "restored from the older one")
     os.remove(ballast)
-    equal(c.call("SNAPSHOT"), live[0], "with room again")
+    equal(c.call("SNAPSHOT", timeout=120), live[0], "with room again")
     equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch")
 
 
