@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from harness import BINARY, Skip, check, equal, main, memimage, test, wait_for
@@ -284,6 +285,51 @@ def no_room(t):
     live = digest(c)
     equal(server.stop(signal.SIGTERM), 0, "exit status")
     equal(offline_digest(server.directory), live[1], "the digest")
+
+
+def copy_files(server, target):
+    """The README's recipe for plain files: the mark, snapshots, segments by name."""
+    os.makedirs(os.path.join(target, "journal"))
+    shutil.copy(os.path.join(server.directory, "journal", "mark"), os.path.join(target, "journal"))
+    if os.path.isdir(os.path.join(server.directory, "snapshots")):
+        shutil.copytree(os.path.join(server.directory, "snapshots"), os.path.join(target, "snapshots"),
+                        ignore=shutil.ignore_patterns("*.tmp"))
+    for path in sorted(name for name in server.journal_files() if name.endswith(".journal")):
+        shutil.copy(path, os.path.join(target, "journal"))
+
+
+@test("a copy of a live server's files is a whole one of some moment, or refused; of an idle one always whole")
+def plain_copies(t):
+    server, c = t.pair()
+    fill(c, 1000, 1000)
+    c.call("SNAPSHOT", timeout=120)
+    stop = threading.Event()
+
+    def write():
+        with server.client() as other:
+            while not stop.is_set():
+                fill(other, 1000, 2000, first=1000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(6):
+            copy = os.path.join(server.scratch, f"copy-{number}")
+            copy_files(server, copy)
+            status, out, err = memimage("digest", "--dir", copy)
+            check(status == 0 or (status == 3 and err), f"good or refused: {status} {err}")
+            if status == 0:
+                equal(offline_digest(copy, "--from-scratch"), out.split()[1], "the copy from its snapshot and from scratch")
+    finally:
+        stop.set()
+        writer.join()
+    live = digest(c)
+    time.sleep(0.05)
+    copy = os.path.join(server.scratch, "idle")
+    copy_files(server, copy)
+    equal(offline_digest(copy), live[1], "the digest of an idle server's copy")
+    with t.server(directory=copy).client() as other:
+        equal(digest(other), live, "the copy serves")
 
 
 def mounted(t, *words):
