@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // memimage snapshot: newest snapshot + tail -> next snapshot, by the replay path, in a process of its own at low
 // priority. Offline or beside a live server, which starts it too.
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -16,6 +19,11 @@
 #include "journal/evidence.h"
 #include "snapshot/archive.h"
 
+#define LOCK_PAUSE_NS     20000000
+#define LOCK_TRIES        1500u /* 30 s */
+#define EVIDENCE_PAUSE_NS 5000000
+#define EVIDENCE_TRIES    100u /* half a second: then the server syncs later, or never */
+
 struct snapshotting {
     const char *dir;
     const char *model;
@@ -23,6 +31,7 @@ struct snapshotting {
     uint64_t limit_lsn; /* of a live server: end of a durable frame; 0: found out */
     const char *archive;
     bool archive_only;
+    uint64_t parent; /* pid of the server that started this; 0: by hand */
     bool json;
 };
 
@@ -38,20 +47,36 @@ static void made_deinit(struct made *made) {
     made->engine = mim_engine_free(made->engine);
 }
 
+/** A server's snapshot ends with the server: the next one must find the lock free, and the journal to itself. */
+static int follow_parent(uint64_t parent, struct mim_error *reterr) {
+    if (parent != 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || (uint64_t)getppid() != parent)) {
+        return mim_error_set(reterr, MIM_E_STATE, "the server that asked for this is gone");
+    }
+    return 0;
+}
+
+/** One snapshot at a time. What a killed server has left behind may take a moment to die. */
+static int snapshot_lock(const struct snapshotting *s, struct mim_storage storage, mim_file_t *ret_lock,
+                         struct mim_error *reterr) {
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    int rc = mim_storage_lock(storage, "snapshot.lock", ret_lock, reterr);
+    for (unsigned tries = 0; rc == MIM_E_LOCKED && s->parent != 0 && tries < LOCK_TRIES; tries++) {
+        (void)nanosleep(&pause, NULL);
+        rc = mim_storage_lock(storage, "snapshot.lock", ret_lock, reterr);
+    }
+    return rc;
+}
+
 /** Below everything else on the machine: CPU nice 19, I/O idle class. */
 static void be_humble(void) {
     (void)setpriority(PRIO_PROCESS, 0, 19);
     (void)syscall(SYS_ioprio_set, 1 /* process */, 0, 3 << 13 /* idle */);
 }
 
-/** Where reading ends: beside a live server at what is durable, else (0) at the journal's end. */
-static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct mim_error *reterr) {
-    bool live = false;
-    *ret_limit = 0;
-    int rc = mim_storage_locked(storage, MIM_DIRECTORY_LOCK, &live, reterr);
-    if (rc != 0 || !live) {
-        return rc;
-    }
+/** What the journal of a live server says about its end. */
+static int evidence_read(struct mim_storage storage, mim_lsn_t *ret_durable, mim_lsn_t *ret_written,
+                         struct mim_error *reterr) {
+    int rc;
     struct mim_segments segments = {0};
     struct mim_live look = {0};
     struct mim_error error;
@@ -64,9 +89,30 @@ static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct m
         *reterr = error;
         return rc;
     }
-    rc = mim_evidence_live(storage, &segments, ret_limit, reterr);
+    rc = mim_evidence_live(storage, &segments, ret_durable, ret_written, reterr);
     mim_segments_deinit(&segments);
-    *ret_limit = *ret_limit == 0 ? 1 : *ret_limit; /* nothing durable yet: nothing is read */
+    return rc;
+}
+
+/** Where reading ends: beside a live server at what is durable, else (0) at the journal's end. The newest events may be
+ *  durable with nothing on disk that says so yet: a server at rest writes a SEAL frame within milliseconds. */
+static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct mim_error *reterr) {
+    const struct timespec pause = {.tv_nsec = EVIDENCE_PAUSE_NS};
+    bool live = false;
+    *ret_limit = 0;
+    int rc = mim_storage_locked(storage, MIM_DIRECTORY_LOCK, &live, reterr);
+    if (rc != 0 || !live) {
+        return rc;
+    }
+    mim_lsn_t durable = 0;
+    mim_lsn_t wanted = 0;
+    rc = evidence_read(storage, &durable, &wanted, reterr);
+    for (unsigned tries = 0; rc == 0 && durable < wanted && tries < EVIDENCE_TRIES; tries++) {
+        mim_lsn_t written = 0;
+        (void)nanosleep(&pause, NULL);
+        rc = evidence_read(storage, &durable, &written, reterr);
+    }
+    *ret_limit = durable == 0 ? 1 : durable; /* nothing durable yet: nothing is read */
     return rc;
 }
 
@@ -186,6 +232,8 @@ int mim_cli_snapshot(int argc, char **argv) {
         {"archive-only", MIM_OPTION_FLAG, &s.archive_only, NULL, "with --archive: make no snapshot first", 0, 0},
         {"limit-lsn", MIM_OPTION_UNSIGNED, &s.limit_lsn, "LSN",
          "stop at this end of a durable frame (default: the last one that is known to be durable)", 0, 0},
+        {"parent", MIM_OPTION_UNSIGNED, &s.parent, "PID", "end when this process does, which started it (a server's)",
+         1, UINT32_MAX},
         {"json", MIM_OPTION_FLAG, &s.json, NULL, "print JSON", 0, 0},
     };
     const struct mim_options options = {
@@ -213,7 +261,8 @@ int mim_cli_snapshot(int argc, char **argv) {
     rc = rc != 0 ? rc : mim_storage_posix_open(s.dir, false, &storage, &error);
     if (rc == 0) {
         be_humble();
-        rc = mim_storage_lock(storage, "snapshot.lock", &lock, &error); /* one snapshot at a time */
+        rc = follow_parent(s.parent, &error);
+        rc = rc != 0 ? rc : snapshot_lock(&s, storage, &lock, &error);
         rc = rc != 0 || s.archive_only ? rc : snapshot_make(&s, storage, compiled, &error);
         rc = rc != 0 || s.archive == NULL ? rc : snapshot_archive(&s, storage, compiled, &error);
         mim_file_close(storage, lock);

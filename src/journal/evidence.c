@@ -105,9 +105,10 @@ static struct mim_reader_options walk_from(const struct mim_segment *last, const
 }
 
 int mim_evidence_live(struct mim_storage storage, const struct mim_segments *segments, mim_lsn_t *ret_lsn,
-                      struct mim_error *reterr) {
+                      mim_lsn_t *ret_written, struct mim_error *reterr) {
     if (segments->count == 0) {
         *ret_lsn = 0;
+        *ret_written = 0;
         return 0;
     }
     const struct mim_segment *last = &segments->items[segments->count - 1];
@@ -118,7 +119,9 @@ int mim_evidence_live(struct mim_storage storage, const struct mim_segments *seg
     struct mim_reader *reader = NULL;
     int rc = mim_reader_open(storage, segments, &options, &reader, reterr);
     struct mim_frame frame;
+    mim_lsn_t written = 0;
     while (rc == 0 && (rc = mim_reader_next(reader, &frame, reterr)) == 0) {
+        written = frame.header.kind == MIM_FRAME_DATA ? frame.lsn + frame.header.size : written;
         if (marked && speaks(&mark, &frame.header) && frame.header.durable_lsn > lsn) {
             lsn = frame.header.durable_lsn;
         }
@@ -128,6 +131,7 @@ int mim_evidence_live(struct mim_storage storage, const struct mim_segments *seg
     }
     if (rc == 0 || rc == MIM_E_NOT_FOUND) {
         *ret_lsn = lsn;
+        *ret_written = written;
         return 0;
     }
     return rc;

@@ -18,8 +18,9 @@ MIM_CHECKED int mim_evidence_ending(struct mim_storage storage, const struct mim
 
 /** The same for a journal that another process is writing: the end of a frame, found by walking over the frame headers
  *  behind the mark. At least the last segment's first byte (a segment begins when those before it are synced). 0: there
- *  is no journal yet. IO, MEMORY. */
+ *  is no journal yet. ret_written: end of the last frame with records that was met, durable or not; a server that has
+ *  nothing else to do says soon that it is. IO, MEMORY. */
 MIM_CHECKED int mim_evidence_live(struct mim_storage storage, const struct mim_segments *segments, mim_lsn_t *ret_lsn,
-                                  struct mim_error *reterr);
+                                  mim_lsn_t *ret_written, struct mim_error *reterr);
 
 #endif

@@ -183,13 +183,16 @@ static int snapshot_spawn(struct mim_server *server, struct mim_error *reterr) {
     struct mim_snapshotter *s = &server->snapshotter;
     char limit[24];
     char keep[24];
+    char parent[24];
     (void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)s->lsn);
     (void)snprintf(keep, sizeof(keep), "%u", server->options.snapshot_keep);
+    (void)snprintf(parent, sizeof(parent), "%ld", (long)server->pid);
     const char *const words[] = {"memimage",    "snapshot",
                                  "--dir",       server->options.dir,
                                  "--model",     server->options.model_name,
                                  "--limit-lsn", limit,
                                  "--keep",      keep,
+                                 "--parent",    parent,
                                  "--json",      NULL};
     int rc = child_spawn(server, words, reterr);
     s->phase = rc == 0 ? MIM_SNAPSHOT_RUNNING : s->phase;
@@ -202,10 +205,13 @@ static void archive_begin(struct mim_server *server) {
         server->snapshotter.phase != MIM_SNAPSHOT_IDLE) {
         return; /* somebody who waited has begun the next snapshot: after that one */
     }
+    char parent[24];
+    (void)snprintf(parent, sizeof(parent), "%ld", (long)server->pid);
     const char *const words[] = {"memimage",  "snapshot",
                                  "--dir",     server->options.dir,
                                  "--model",   server->options.model_name,
                                  "--archive", server->options.archive,
+                                 "--parent",  parent,
                                  "--json",    "--archive-only",
                                  NULL};
     struct mim_error error = {0};

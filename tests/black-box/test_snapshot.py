@@ -211,18 +211,26 @@ def killed(t):
     equal(offline_digest(server.directory), live[1], "the digest from it")
 
 
+@test("a snapshot process ends with its server, and the next server's snapshot is not in its way")
+def ends_with_server(t):
+    server, c = t.pair()
+    fill(c, 20000, 20000)
+    for number in range(3):
+        c.send("SNAPSHOT")
+        wait_for(lambda: os.path.exists(os.path.join(server.directory, "snapshot.lock")), 20, "the snapshot process")
+        server.restart(crash=True)
+        c = t.client(server)
+        equal(c.call("SNAPSHOT", timeout=120), 40000 + 100 * number, "a snapshot right after a kill in the middle of one")
+        fill(c, 20000, 100, first=20000)
+
+
 @test("memimage snapshot works offline and beside a live server, one at a time")
 def by_hand(t):
     server, c = t.pair()
     fill(c, 100, 400)
-
-
-    def made():
-        status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
-        equal(status, 0, f"beside a live server: {err}")
-        return '"position":500' in out
-
-    wait_for(made, 10, "a snapshot of all, once a frame on disk says that it is durable")
+    status, out, err = memimage("snapshot", "--dir", server.directory, "--json")
+    equal(status, 0, f"beside a live server: {err}")
+    check('"position":500' in out, f"the position, once a frame on disk says that it is durable: {out}")
     server.stop()
     status, out, err = memimage("snapshot", "--dir", server.directory)
     equal(status, 0, f"offline: {err}")

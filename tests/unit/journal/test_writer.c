@@ -609,8 +609,10 @@ static mim_lsn_t live_evidence(struct fixture *f) {
     struct mim_segments segments;
     mim_position_t unused = 0;
     mim_lsn_t lsn = 0;
+    mim_lsn_t written = 0;
     drive_ok(mim_segments_load(f->d.storage, &segments, &unused, &error), &error);
-    drive_ok(mim_evidence_live(f->d.storage, &segments, &lsn, &error), &error);
+    drive_ok(mim_evidence_live(f->d.storage, &segments, &lsn, &written, &error), &error);
+    assert_true(written <= f->d.appender.next_lsn);
     mim_segments_deinit(&segments);
     return lsn;
 }
