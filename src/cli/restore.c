@@ -50,7 +50,7 @@ static int restore_run(const struct restoring *r, struct mim_branched *ret_done,
     int rc = r->at == NULL ? 0 : at_parse(r->at, &branch, reterr);
     rc = rc != 0 ? rc : mim_storage_posix_open(r->dir, false, &from, reterr);
     rc = rc != 0 ? rc : mim_storage_posix_open(r->to, true, &to, reterr);
-    rc = rc != 0 ? rc : mim_storage_lock(to, "lock", &lock, reterr);
+    rc = rc != 0 ? rc : mim_storage_lock(to, MIM_DIRECTORY_LOCK, &lock, reterr);
     rc = rc != 0 ? rc : mim_branch_copy(from, to, &branch, ret_done, reterr);
     mim_progress_end(&progress);
     if (to.ops != NULL) {

@@ -130,6 +130,8 @@ static const struct mim_option items[] = {
      "or after so much time with changes (default 0: never)", 0, 1u << 30},
     {"snapshot-keep", MIM_OPTION_UNSIGNED, &serving.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
      1000000},
+    {"archive", MIM_OPTION_TEXT, &serving.server.archive, "DIR2",
+     "move the journal's segments that no kept snapshot needs into DIR2 (default: all stay)", 0, 0},
     {"replica-of", MIM_OPTION_TEXT, &serving.server.replica_of, "HOST:PORT", "follow this primary as a hot standby", 0,
      0},
     {"primary-user", MIM_OPTION_TEXT, &serving.server.primary_user, "USER", "a standby's AUTH at the primary", 0, 0},

@@ -1,26 +1,71 @@
 // SPDX-License-Identifier: MIT
 // memimage snapshot: newest snapshot + tail -> next snapshot, by the replay path, in a process of its own at low
 // priority. Offline or beside a live server, which starts it too.
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/live.h"
 #include "cli/model_option.h"
 #include "cli/options.h"
 #include "cli/progress.h"
-#include "snapshot/snapshot.h"
+#include "journal/evidence.h"
+#include "snapshot/archive.h"
+
+#define LOCK_PAUSE_NS     20000000
+#define LOCK_TRIES        1500u /* 30 s */
+#define EVIDENCE_PAUSE_NS 5000000
+#define EVIDENCE_TRIES    100u /* half a second: then the server syncs later, or never */
 
 struct snapshotting {
     const char *dir;
     const char *model;
     uint64_t keep;
-    uint64_t limit_lsn; /* of a live server: end of a durable frame; 0: the journal's end */
+    uint64_t limit_lsn; /* of a live server: end of a durable frame; 0: found out */
+    const char *archive;
+    bool archive_only;
+    uint64_t parent; /* pid of the server that started this; 0: by hand */
     bool json;
 };
+
+/** A replayed state and where it came from. */
+struct made {
+    struct mim_engine *engine;
+    struct mim_restored restored;
+    struct mim_recovery recovery;
+};
+
+static void made_deinit(struct made *made) {
+    mim_recovery_deinit(&made->recovery);
+    made->engine = mim_engine_free(made->engine);
+}
+
+/** A server's snapshot ends with the server: the next one must find the lock free, and the journal to itself. */
+static int follow_parent(uint64_t parent, struct mim_error *reterr) {
+    if (parent != 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || (uint64_t)getppid() != parent)) {
+        return mim_error_set(reterr, MIM_E_STATE, "the server that asked for this is gone");
+    }
+    return 0;
+}
+
+/** One snapshot at a time. What a killed server has left behind may take a moment to die. */
+static int snapshot_lock(const struct snapshotting *s, struct mim_storage storage, mim_file_t *ret_lock,
+                         struct mim_error *reterr) {
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    int rc = mim_storage_lock(storage, "snapshot.lock", ret_lock, reterr);
+    for (unsigned tries = 0; rc == MIM_E_LOCKED && s->parent != 0 && tries < LOCK_TRIES; tries++) {
+        (void)nanosleep(&pause, NULL);
+        rc = mim_storage_lock(storage, "snapshot.lock", ret_lock, reterr);
+    }
+    return rc;
+}
 
 /** Below everything else on the machine: CPU nice 19, I/O idle class. */
 static void be_humble(void) {
@@ -28,55 +73,151 @@ static void be_humble(void) {
     (void)syscall(SYS_ioprio_set, 1 /* process */, 0, 3 << 13 /* idle */);
 }
 
-static int snapshot_make(const struct snapshotting *s, struct mim_storage storage, const struct mim_compiled *compiled,
+/** What the journal of a live server says about its end. */
+static int evidence_read(struct mim_storage storage, mim_lsn_t *ret_durable, mim_lsn_t *ret_written,
                          struct mim_error *reterr) {
-    struct mim_progress progress;
-    mim_progress_begin(&progress, "replaying", "B");
+    int rc;
+    struct mim_segments segments = {0};
+    struct mim_live look = {0};
+    struct mim_error error;
+    mim_position_t unused = 0;
+    do {
+        error = (struct mim_error){0};
+        rc = mim_segments_load(storage, &segments, &unused, &error);
+    } while (mim_live_look_again(&look, rc, &error));
+    if (rc != 0) {
+        *reterr = error;
+        return rc;
+    }
+    rc = mim_evidence_live(storage, &segments, ret_durable, ret_written, reterr);
+    mim_segments_deinit(&segments);
+    return rc;
+}
+
+/** Where reading ends: beside a live server at what is durable, else (0) at the journal's end. The newest events may be
+ *  durable with nothing on disk that says so yet: a server at rest writes a SEAL frame within milliseconds. */
+static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct mim_error *reterr) {
+    const struct timespec pause = {.tv_nsec = EVIDENCE_PAUSE_NS};
+    bool live = false;
+    *ret_limit = 0;
+    int rc = mim_storage_locked(storage, MIM_DIRECTORY_LOCK, &live, reterr);
+    if (rc != 0 || !live) {
+        return rc;
+    }
+    mim_lsn_t durable = 0;
+    mim_lsn_t wanted = 0;
+    rc = evidence_read(storage, &durable, &wanted, reterr);
+    for (unsigned tries = 0; rc == 0 && durable < wanted && tries < EVIDENCE_TRIES; tries++) {
+        mim_lsn_t written = 0;
+        (void)nanosleep(&pause, NULL);
+        rc = evidence_read(storage, &durable, &written, reterr);
+    }
+    *ret_limit = durable == 0 ? 1 : durable; /* nothing durable yet: nothing is read */
+    return rc;
+}
+
+static int snapshot_replay(struct mim_storage storage, const struct mim_compiled *compiled, mim_lsn_t limit,
+                           struct mim_progress *progress, struct made *ret_made, struct mim_error *reterr) {
     struct mim_engine_options engine_options = {.compiled = compiled};
     struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
                                           .threads = 1,
                                           .position_max = UINT64_MAX,
-                                          .lsn_max = s->limit_lsn == 0 ? UINT64_MAX : s->limit_lsn};
+                                          .lsn_max = limit == 0 ? UINT64_MAX : limit};
     struct mim_recovery_options recovery_options = {
-        .progress = mim_progress_callback, .progress_context = &progress, .limit = s->limit_lsn};
-    struct mim_engine *engine = NULL;
-    struct mim_restored restored;
-    struct mim_recovery recovery;
-    int rc = mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &engine, &restored, &recovery,
-                                  reterr);
-    if (rc != 0) {
+        .progress = mim_progress_callback, .progress_context = progress, .limit = limit};
+    return mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &ret_made->engine,
+                                &ret_made->restored, &ret_made->recovery, reterr);
+}
+
+/** The replayed state. A server that began to write while the journal was read to its end may have added what is not
+ *  durable: then all is read once more, with a limit. */
+static int snapshot_recover(const struct snapshotting *s, struct mim_storage storage,
+                            const struct mim_compiled *compiled, struct mim_progress *progress, struct made *made,
+                            struct mim_error *reterr) {
+    mim_lsn_t limit = s->limit_lsn;
+    int rc = limit != 0 ? 0 : limit_find(storage, &limit, reterr);
+    rc = rc != 0 ? rc : snapshot_replay(storage, compiled, limit, progress, made, reterr);
+    if (limit != 0 || (rc != 0 && rc != MIM_E_DAMAGED)) {
         return rc;
     }
-    if (restored.skipped[0] != '\0') {
-        (void)fprintf(stderr, "%s\n", restored.skipped);
+    struct mim_error why = {0};
+    int live = limit_find(storage, &limit, &why);
+    if (live == 0 && limit == 0) {
+        return rc;
+    }
+    if (rc == 0) {
+        made_deinit(made);
+    }
+    *reterr = why;
+    return live != 0 ? live : snapshot_replay(storage, compiled, limit, progress, made, reterr);
+}
+
+static int snapshot_make(const struct snapshotting *s, struct mim_storage storage, const struct mim_compiled *compiled,
+                         struct mim_error *reterr) {
+    struct mim_progress progress;
+    mim_progress_begin(&progress, "replaying", "B");
+    struct made made = {0};
+    int rc = snapshot_recover(s, storage, compiled, &progress, &made, reterr);
+    if (rc != 0) {
+        mim_progress_end(&progress);
+        return rc;
+    }
+    if (made.restored.skipped[0] != '\0') {
+        (void)fprintf(stderr, "%s\n", made.restored.skipped);
     }
     struct mim_clock clock = mim_clock_posix();
     struct mim_snapshot_header header = {0};
+    uint64_t written = 0;
     struct mim_engine_point point;
-    mim_engine_point(engine, &point);
+    mim_engine_point(made.engine, &point);
     progress.label = "writing";
     if (point.lsn == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "there is no journal to make a snapshot of");
     } else {
-        rc = mim_snapshot_write(storage, engine, clock.wall_ms(clock.context), mim_progress_callback, &progress,
-                                &header, reterr);
+        rc = mim_snapshot_write(storage, made.engine, made.restored.found ? &made.restored.header : NULL,
+                                clock.wall_ms(clock.context), mim_progress_callback, &progress, &header, &written,
+                                reterr);
     }
     rc = rc != 0 ? rc : mim_snapshots_prune(storage, s->keep, reterr);
     mim_progress_end(&progress);
     if (rc == 0 && s->json) {
         (void)printf(
             "{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%016llx\",\"bytes\":%llu,\"from\":%llu,\"events\":%llu,"
-            "\"seconds\":%.3f}\n",
+            "\"written\":%llu,\"seconds\":%.3f}\n",
             (unsigned long long)header.position, (unsigned long long)header.lsn, (unsigned long long)header.digest,
-            (unsigned long long)header.image_size, (unsigned long long)(restored.found ? restored.header.position : 0),
-            (unsigned long long)recovery.events, mim_progress_seconds(&progress));
+            (unsigned long long)header.image_size,
+            (unsigned long long)(made.restored.found ? made.restored.header.position : 0),
+            (unsigned long long)made.recovery.events, (unsigned long long)written, mim_progress_seconds(&progress));
     } else if (rc == 0) {
-        (void)printf("snapshot at position %llu: %llu bytes of image, digest %016llx, %.3f s\n",
+        (void)printf("snapshot at position %llu: %llu bytes of image, %llu written, digest %016llx, %.3f s\n",
                      (unsigned long long)header.position, (unsigned long long)header.image_size,
-                     (unsigned long long)header.digest, mim_progress_seconds(&progress));
+                     (unsigned long long)written, (unsigned long long)header.digest, mim_progress_seconds(&progress));
     }
-    mim_recovery_deinit(&recovery);
-    (void)mim_engine_free(engine);
+    made_deinit(&made);
+    if (rc == 0 && made.restored.found && made.restored.header.position != header.position) {
+        mim_snapshot_forget(storage, &made.restored.header);
+    }
+    return rc;
+}
+
+/** Moves what no snapshot needs into the archive. */
+static int snapshot_archive(const struct snapshotting *s, struct mim_storage storage,
+                            const struct mim_compiled *compiled, struct mim_error *reterr) {
+    struct mim_storage archive = {0};
+    struct mim_archived archived = {0};
+    int rc = mim_storage_posix_open(s->archive, true, &archive, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mim_archive_run(storage, archive, compiled->fingerprint, &archived, reterr);
+    mim_storage_posix_close(&archive);
+    if (rc == 0 && s->archive_only && s->json) {
+        (void)printf("{\"segments\":%u,\"bytes\":%llu,\"first_position\":%llu}\n", archived.segments,
+                     (unsigned long long)archived.bytes, (unsigned long long)archived.first_position);
+    } else if (rc == 0 && !s->json) {
+        (void)printf("archived %u segments, %llu bytes; the journal begins at position %llu\n", archived.segments,
+                     (unsigned long long)archived.bytes, (unsigned long long)archived.first_position);
+    }
     return rc;
 }
 
@@ -86,12 +227,17 @@ int mim_cli_snapshot(int argc, char **argv) {
         {"dir", MIM_OPTION_TEXT, &s.dir, "DIR", "data directory; a live server's is fine", 0, 0},
         {"model", MIM_OPTION_TEXT, &s.model, "NAME|FILE.so", "the model (default ledger)", 0, 0},
         {"keep", MIM_OPTION_UNSIGNED, &s.keep, "N", "snapshots to keep, newest first (default 2)", 1, 1000000},
+        {"archive", MIM_OPTION_TEXT, &s.archive, "DIR2",
+         "then move the journal's segments that no snapshot needs into DIR2", 0, 0},
+        {"archive-only", MIM_OPTION_FLAG, &s.archive_only, NULL, "with --archive: make no snapshot first", 0, 0},
         {"limit-lsn", MIM_OPTION_UNSIGNED, &s.limit_lsn, "LSN",
-         "stop at this end of a durable frame (a server says it; default: the journal's end)", 0, 0},
+         "stop at this end of a durable frame (default: the last one that is known to be durable)", 0, 0},
+        {"parent", MIM_OPTION_UNSIGNED, &s.parent, "PID", "end when this process does, which started it (a server's)",
+         1, UINT32_MAX},
         {"json", MIM_OPTION_FLAG, &s.json, NULL, "print JSON", 0, 0},
     };
     const struct mim_options options = {
-        .usage = "memimage snapshot --dir DIR",
+        .usage = "memimage snapshot --dir DIR [--archive DIR2]",
         .about =
             "Makes a snapshot from the newest one and the journal behind it, at low priority. It reads only what is\n"
             "durable, and every snapshot taken is a proof that recovery works.",
@@ -105,6 +251,9 @@ int mim_cli_snapshot(int argc, char **argv) {
     if (rc > 0) {
         return 0;
     }
+    if (rc == 0 && s.archive_only && s.archive == NULL) {
+        rc = mim_error_set(&error, MIM_E_USAGE, "--archive-only wants --archive DIR2");
+    }
     struct mim_compiled *compiled = NULL;
     struct mim_storage storage = {0};
     mim_file_t lock = 0;
@@ -112,8 +261,10 @@ int mim_cli_snapshot(int argc, char **argv) {
     rc = rc != 0 ? rc : mim_storage_posix_open(s.dir, false, &storage, &error);
     if (rc == 0) {
         be_humble();
-        rc = mim_storage_lock(storage, "snapshot.lock", &lock, &error); /* one snapshot at a time */
-        rc = rc != 0 ? rc : snapshot_make(&s, storage, compiled, &error);
+        rc = follow_parent(s.parent, &error);
+        rc = rc != 0 ? rc : snapshot_lock(&s, storage, &lock, &error);
+        rc = rc != 0 || s.archive_only ? rc : snapshot_make(&s, storage, compiled, &error);
+        rc = rc != 0 || s.archive == NULL ? rc : snapshot_archive(&s, storage, compiled, &error);
         mim_file_close(storage, lock);
         mim_storage_posix_close(&storage);
     }

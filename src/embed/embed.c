@@ -122,7 +122,7 @@ int memimage_open(const struct memimage_options *options, struct memimage **ret_
     m->deferred = options->deferred;
     int rc = mim_storage_posix_open(options->dir, true, &m->storage, &m->error);
     if (rc == 0) {
-        rc = mim_storage_lock(m->storage, "lock", &m->lock, &m->error);
+        rc = mim_storage_lock(m->storage, MIM_DIRECTORY_LOCK, &m->lock, &m->error);
     }
     if (rc == 0) {
         rc = mim_ring_init(&m->ring, &m->error);

@@ -47,6 +47,21 @@ static int recovery_history(struct mim_engine *engine, const struct mim_recovery
     return 0;
 }
 
+/** A journal whose beginning was archived needs an image that covers what is not there. */
+static int recovery_covered(const struct mim_engine *engine, const struct mim_recovery *recovery,
+                            struct mim_error *reterr) {
+    struct mim_engine_point point;
+    mim_engine_point(engine, &point);
+    const struct mim_segment_header *first = &recovery->segments.items[0].header;
+    if (first->base_lsn == 0 || point.lsn >= first->base_lsn) {
+        return 0;
+    }
+    return mim_error_set(reterr, MIM_E_DAMAGED,
+                         "journal/ begins at position %llu: positions 1 to %llu were archived and no snapshot in use "
+                         "covers them: copy the archived segments back into journal/",
+                         (unsigned long long)first->first_position, (unsigned long long)(first->first_position - 1));
+}
+
 /** Where reading begins: the image's point; behind a segment's header when it stands at a segment's end. */
 static struct mim_reader_options recovery_from(const struct mim_engine *engine, const struct mim_recovery *recovery) {
     struct mim_engine_point point;
@@ -149,6 +164,7 @@ static int recovery_read(struct mim_storage storage, struct mim_engine *engine,
                          const struct mim_recovery_options *options, mim_lsn_t evidence, struct mim_recovery *recovery,
                          struct mim_error *reterr) {
     int rc = recovery_history(engine, recovery, reterr);
+    rc = rc != 0 ? rc : recovery_covered(engine, recovery, reterr);
     if (rc != 0) {
         return rc;
     }
@@ -228,7 +244,7 @@ static int begin_epoch(struct mim_storage storage, struct mim_writer *writer, st
                              appender->epoch);
     }
     rc = begin_drain(writer, appender, reterr);
-    return rc != 0 ? rc : mim_writer_finish(writer, reterr);
+    return rc != 0 ? rc : mim_writer_begun(writer, reterr);
 }
 
 int mim_recovery_begin(struct mim_storage storage, struct mim_engine *engine, struct mim_recovery *recovery,

@@ -7,12 +7,14 @@
 #include <inttypes.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "image/arena.h"
 
 #define ARENA_HUGE_PAGE       (2ull << 20)
 #define ARENA_HUGE_FROM       (1ull << 30) /* smaller reservations are tools and tests: small pages serve them better */
 #define ARENA_RESERVATION_MAX (1ull << 46)
+#define ARENA_HOLES_MAX       4096u /* mappings that a file may be split into; the kernel allows 65530 */
 
 _Static_assert(MIM_IMAGE_RESERVATION_MIN % ARENA_HUGE_PAGE == 0, "a reservation is made of huge pages");
 
@@ -91,6 +93,35 @@ static int arena_check_file(int fd, uint64_t offset, uint64_t size, struct mim_e
     return 0;
 }
 
+/** Takes the file's holes out of the mapping: they are fresh memory. Where no page of the file is, a fault may have to
+ *  make one (tmpfs does, and kills with SIGBUS when it is full); and what is fresh can be huge pages at once. */
+static int arena_unmap_holes(struct mim_arena *arena, int fd, uint64_t offset, uint64_t size,
+                             struct mim_error *reterr) {
+    off_t end = (off_t)(offset + size);
+    off_t at = (off_t)offset;
+    for (unsigned holes = 0; at < end && holes < ARENA_HOLES_MAX; holes++) {
+        off_t hole = lseek(fd, at, SEEK_HOLE);
+        if (hole < 0 || hole >= end) { /* no more, or a file system that does not tell */
+            return 0;
+        }
+        off_t data = lseek(fd, hole, SEEK_DATA);
+        at = data < 0 || data > end ? end : data;
+        uint64_t from = ((uint64_t)hole - offset + MIM_IMAGE_PAGE - 1) & ~((uint64_t)MIM_IMAGE_PAGE - 1);
+        uint64_t to = ((uint64_t)at - offset) & ~((uint64_t)MIM_IMAGE_PAGE - 1);
+        if (from >= to) {
+            continue;
+        }
+        if (mmap(arena->base + from, to - from, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED) {
+            return mim_error_os(reterr, MIM_E_MEMORY, errno, "cannot map the image's holes");
+        }
+        if (arena->capacity >= ARENA_HUGE_FROM) {
+            (void)madvise(arena->base + from, to - from, MADV_HUGEPAGE);
+        }
+    }
+    return 0;
+}
+
 int mim_arena_map(struct mim_arena *ret_arena, int fd, uint64_t offset, uint64_t size, uint64_t reservation,
                   struct mim_error *reterr) {
     int r = arena_check_file(fd, offset, size, reterr);
@@ -108,7 +139,8 @@ int mim_arena_map(struct mim_arena *ret_arena, int fd, uint64_t offset, uint64_t
     if (mapped == MAP_FAILED) {
         r = mim_error_os(reterr, MIM_E_IO, errno, "cannot map the image's file");
     } else {
-        r = mim_arena_check(mim_arena_head(&arena), size, reterr);
+        r = arena_unmap_holes(&arena, fd, offset, size, reterr);
+        r = r < 0 ? r : mim_arena_check(mim_arena_head(&arena), size, reterr);
     }
     if (r == 0 && mim_arena_head(&arena)->used != size) {
         r = mim_error_set(reterr, MIM_E_FORMAT, "the image has %" PRIu64 " bytes, the file says %" PRIu64,

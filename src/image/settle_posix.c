@@ -11,6 +11,26 @@ __attribute__((no_sanitize("address"))) static void piece_copy(uint64_t *to, con
     }
 }
 
+/** A piece of zeros, an unused end of a chunk mostly, needs no memory. */
+__attribute__((no_sanitize("address"))) static bool piece_is_zero(const uint64_t *piece) {
+    for (size_t i = 0; i < MIM_SETTLE_PIECE / sizeof(uint64_t); i++) {
+        if (piece[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/** Fresh memory at `address`, huge pages when it is touched; false when the kernel refuses. */
+static bool piece_map(void *address) {
+    if (mmap(address, MIM_SETTLE_PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+             -1, 0) == MAP_FAILED) {
+        return false;
+    }
+    (void)madvise(address, MIM_SETTLE_PIECE, MADV_HUGEPAGE);
+    return true;
+}
+
 /** Finds aligned address space for one piece. */
 static void *staging_reserve(void) {
     uint8_t *wide =
@@ -32,16 +52,7 @@ static bool staging_fill(struct mim_settling *settling) {
     if (settling->staging == NULL) {
         settling->staging = staging_reserve();
     }
-    if (settling->staging == NULL) {
-        return false;
-    }
-    void *piece = mmap(settling->staging, MIM_SETTLE_PIECE, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    if (piece == MAP_FAILED) {
-        return false;
-    }
-    (void)madvise(piece, MIM_SETTLE_PIECE, MADV_HUGEPAGE);
-    return true;
+    return settling->staging != NULL && piece_map(settling->staging);
 }
 
 bool mim_arena_settle(struct mim_arena *arena, struct mim_settling *settling) {
@@ -49,6 +60,10 @@ bool mim_arena_settle(struct mim_arena *arena, struct mim_settling *settling) {
         return false;
     }
     uint8_t *target = arena->base + settling->cursor;
+    if (piece_is_zero((const uint64_t *)(const void *)target) && piece_map(target)) {
+        settling->cursor += MIM_SETTLE_PIECE;
+        return settling->cursor < settling->end;
+    }
     if (!staging_fill(settling)) {
         settling->cursor = settling->end;
         return false;

@@ -158,7 +158,7 @@ static int segment_add(struct mim_access *access, mim_position_t name, bool last
     mim_segment_path(name, path);
     int rc = mim_file_open(access->storage, path, MIM_OPEN_READ, &file, reterr);
     if (rc != 0) {
-        return rc;
+        return rc == MIM_E_NOT_FOUND && !last ? 0 : rc; /* archived since it was listed */
     }
     rc = mim_file_pread(access->storage, file, page, sizeof(page), 0, &got, reterr);
     rc = rc != 0 ? rc : mim_file_size(access->storage, file, &segment.file_size, reterr);
@@ -237,6 +237,9 @@ static int file_of(struct mim_access *access, const struct mim_segment *segment,
     mim_file_t file = 0;
     mim_segment_path(segment->header.first_position, path);
     int rc = mim_file_open(access->storage, path, MIM_OPEN_READ, &file, reterr);
+    if (rc == MIM_E_NOT_FOUND) {
+        return mim_error_set(reterr, MIM_E_INVALID, "%s was archived: copy it back to read it", path);
+    }
     if (rc != 0) {
         return rc;
     }
@@ -254,7 +257,8 @@ static int segment_of(const struct mim_access *access, mim_lsn_t lsn, const stru
     }
     size_t index = mim_segments_find_lsn(&access->segments, lsn);
     if (index == access->segments.count) {
-        return beyond(lsn, "lies before the journal's first segment: it was archived", reterr);
+        return beyond(lsn, "lies before the journal's first segment: it was archived; copy it back and start again",
+                      reterr);
     }
     mim_lsn_t end = access->limit;
     if (index + 1 < access->segments.count && access->segments.items[index + 1].header.base_lsn < end) {
@@ -533,7 +537,9 @@ int mim_access_near(struct mim_access *access, mim_position_t position, mim_lsn_
     size_t index = mim_segments_find_position(&access->segments, position);
     if (index == access->segments.count) {
         return mim_error_set(reterr, MIM_E_INVALID,
-                             "position %" PRIu64 " lies before the journal's first segment: it was archived", position);
+                             "position %" PRIu64
+                             " lies before the journal's first segment: it was archived; copy it back and start again",
+                             position);
     }
     mim_lsn_t base = access->segments.items[index].header.base_lsn;
     mim_lsn_t end = index + 1 < access->segments.count ? access->segments.items[index + 1].header.base_lsn : UINT64_MAX;

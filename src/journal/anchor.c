@@ -58,7 +58,7 @@ int mim_journal_anchor(struct mim_storage storage, const struct mim_segments *se
         return mim_error_set(reterr, MIM_E_STATE, "LSN %" PRIu64 " lies before the journal's beginning", lsn);
     }
     const struct mim_segment *segment = &segments->items[index];
-    if (segment->header.base_lsn == lsn && index > 0) {
+    if (segment->header.base_lsn == lsn && lsn > 0) {
         return segment->header.previous_chain == chain
                    ? 0
                    : mim_error_set(reterr, MIM_E_STATE, "the journal has another chain at LSN %" PRIu64, lsn);

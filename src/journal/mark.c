@@ -14,7 +14,7 @@
 #define MARK_SIZE     64u
 #define MARK_STANDBY  1u
 
-int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, struct mim_error *reterr) {
+int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, bool sync_name, struct mim_error *reterr) {
     uint8_t bytes[MARK_SIZE] = {0};
     mim_put64(bytes, MARK_MAGIC);
     memcpy(bytes + 8, mark->history.uuid, sizeof(mark->history.uuid));
@@ -39,7 +39,7 @@ int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, stru
     if (code == 0) {
         code = mim_storage_rename(storage, MARK_NEW_PATH, MARK_PATH, reterr);
     }
-    if (code == 0) {
+    if (code == 0 && sync_name) {
         code = mim_storage_sync_dir(storage, MIM_JOURNAL_DIR, reterr);
     }
     return code;

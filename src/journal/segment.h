@@ -50,8 +50,10 @@ struct mim_mark {
     bool
         standby; /* what stands behind durable_lsn came from a primary: its frames tell what was durable there, not here */
 };
-/** Writes journal/mark atomically (temporary, sync, rename, directory sync). */
-MIM_CHECKED int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, struct mim_error *reterr);
+/** Writes journal/mark atomically (temporary, sync, rename, and with sync_name: directory sync; without it the mark before
+ *  may come back after a power cut). */
+MIM_CHECKED int mim_mark_write(struct mim_storage storage, const struct mim_mark *mark, bool sync_name,
+                               struct mim_error *reterr);
 /** NOT_FOUND when there is none; DAMAGED when unreadable (the caller treats that as no evidence and says so). */
 MIM_CHECKED int mim_mark_read(struct mim_storage storage, struct mim_mark *ret_mark, struct mim_error *reterr);
 

@@ -153,7 +153,7 @@ static bool sync_due(const struct mim_writer *writer, uint64_t now_ns) {
  *  durable here, or are not. */
 static int standby_mark(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr) {
     int rc = writer_sync(writer, now_ns, reterr);
-    return rc != 0 ? rc : mim_writer_mark(writer, reterr);
+    return rc != 0 ? rc : mim_writer_mark(writer, /* sync_name= */ true, reterr);
 }
 
 int mim_writer_step(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr) {
@@ -206,13 +206,21 @@ uint64_t mim_writer_due_ns(const struct mim_writer *writer) {
     return writer->synced_ns + writer->options.interval_ns;
 }
 
-int mim_writer_finish(struct mim_writer *writer, struct mim_error *reterr) {
+static int sync_and_mark(struct mim_writer *writer, bool sync_name, struct mim_error *reterr) {
     if (writer->failed) {
         return mim_error_set(reterr, MIM_E_STATE, "the journal has failed before");
     }
     int rc = writer_sync(writer, writer->synced_ns, reterr);
-    rc = rc != 0 ? rc : mim_writer_mark(writer, reterr);
+    rc = rc != 0 ? rc : mim_writer_mark(writer, sync_name, reterr);
     return rc == 0 ? 0 : writer_fail(writer, rc);
+}
+
+int mim_writer_begun(struct mim_writer *writer, struct mim_error *reterr) {
+    return sync_and_mark(writer, /* sync_name= */ false, reterr);
+}
+
+int mim_writer_finish(struct mim_writer *writer, struct mim_error *reterr) {
+    return sync_and_mark(writer, /* sync_name= */ true, reterr);
 }
 
 void mim_writer_stats(const struct mim_writer *writer, struct mim_writer_stats *ret_stats) {

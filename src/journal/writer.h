@@ -24,9 +24,10 @@ struct mim_writer; /* new/free; one thread at a time */
 
 /** Opens the last segment for appending after `ending` (CLEAN, or TORN and already cut); with no segments at all,
  *  creates the first one (directory, header, sync) for `history`. Fills in what the appender needs.
- *  Whatever recovery has read is on stable storage afterwards: what the mark does not vouch for is written once more
- *  before it is synced (the process before may have died of a failed sync, which leaves pages clean and not durable),
- *  and directories are synced. Cost after a kill: at most one segment is read and written; after a clean stop: a sync.
+ *  Whatever recovery has read is on stable storage afterwards: what no local evidence (evidence.h) vouches for is
+ *  written once more before it is synced (the process before may have died of a failed sync, which leaves pages clean
+ *  and not durable), and directories are synced. Cost after a kill: what was under way, a few group commits (in modes
+ *  that sync later: what they had not synced, one segment at most); after a clean stop: a sync.
  *  start->epoch is left as the last one seen: the caller begins the next. IO, NO_SPACE, MEMORY. */
 MIM_CHECKED int mim_writer_open(struct mim_storage storage, struct mim_ring *ring,
                                 const struct mim_writer_options *options, const struct mim_segments *segments,
@@ -41,6 +42,9 @@ struct mim_writer *mim_writer_free(struct mim_writer *writer);
 int mim_writer_step(struct mim_writer *writer, uint64_t now_ns, struct mim_error *reterr);
 /** INTERVAL: monotonic time at which a step is due though the ring is empty; UINT64_MAX: none. */
 uint64_t mim_writer_due_ns(const struct mim_writer *writer);
+/** Syncs whatever is written, and writes the mark. For a start, which is not to wait longer than it must: until the next
+ *  sync of the directory the mark before it may come back, which is true as well. IO. */
+MIM_CHECKED int mim_writer_begun(struct mim_writer *writer, struct mim_error *reterr);
 /** Syncs whatever is written, and writes the mark (left as it was when the disk is full: it is evidence only). For a clean stop, after the seal frame went through. */
 MIM_CHECKED int mim_writer_finish(struct mim_writer *writer, struct mim_error *reterr);
 

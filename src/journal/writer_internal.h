@@ -41,6 +41,6 @@ MIM_CHECKED int mim_writer_roll(struct mim_writer *writer, struct mim_segment_he
  *  disk out of order, a power cut between renames can leave its name on a segment. */
 MIM_CHECKED int mim_writer_discard(struct mim_storage storage, const char *path, struct mim_error *reterr);
 /** Writes the mark for what is synced; a full disk leaves the old one, which is true as well. */
-MIM_CHECKED int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr);
+MIM_CHECKED int mim_writer_mark(struct mim_writer *writer, bool sync_name, struct mim_error *reterr);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "journal/evidence.h"
 #include "journal/writer_internal.h"
 
 #define MIM_NEW_PATH          MIM_JOURNAL_DIR "/new.tmp"
@@ -14,7 +15,7 @@ int mim_writer_discard(struct mim_storage storage, const char *path, struct mim_
     return rc == MIM_E_NOT_FOUND ? 0 : rc;
 }
 
-int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr) {
+int mim_writer_mark(struct mim_writer *writer, bool sync_name, struct mim_error *reterr) {
     struct mim_mark mark = {
         .history = writer->history,
         .durable_lsn = writer->synced_lsn,
@@ -23,7 +24,7 @@ int mim_writer_mark(struct mim_writer *writer, struct mim_error *reterr) {
         .epoch = writer->epoch,
         .standby = writer->standby,
     };
-    int rc = mim_mark_write(writer->storage, &mark, reterr);
+    int rc = mim_mark_write(writer->storage, &mark, sync_name, reterr);
     return rc == MIM_E_NO_SPACE ? 0 : rc;
 }
 
@@ -63,7 +64,7 @@ int mim_writer_roll(struct mim_writer *writer, struct mim_segment_header *header
     writer->first_position = header->first_position;
     writer->epoch = header->epoch;
     atomic_fetch_add_explicit(&writer->stats.rolls, 1, memory_order_relaxed);
-    rc = mim_writer_mark(writer, reterr);
+    rc = mim_writer_mark(writer, /* sync_name= */ true, reterr);
     atomic_store_explicit(&writer->ring->spare_state, MIM_SPARE_NEEDED, memory_order_release);
     return rc;
 }
@@ -120,22 +121,10 @@ static int segment_settle(struct mim_writer *writer, uint64_t from, uint64_t to,
     return rc != 0 ? rc : mim_file_sync(writer->storage, writer->file, reterr);
 }
 
-/** Offset in the segment up to which the mark says that its bytes are durable. No readable mark: none. */
-static uint64_t segment_vouched(const struct mim_writer *writer, const struct mim_segment *last) {
-    struct mim_mark mark;
-    struct mim_error why = {0};
-    if (mim_mark_read(writer->storage, &mark, &why) != 0 ||
-        memcmp(&mark.history, &writer->history, sizeof(mark.history)) != 0 ||
-        mark.durable_lsn < last->header.base_lsn + MIM_SEGMENT_HEADER_SIZE) {
-        return MIM_SEGMENT_HEADER_SIZE;
-    }
-    return mark.durable_lsn - last->header.base_lsn;
-}
-
-/** Opens the last segment and makes all of it that was read durable. With `go_on`, one without room for the frames of
+/** Opens the last segment and makes all of it that was read durable (before `vouched` it is already). With `go_on`, one without room for the frames of
  *  a reign's begin and end gets a little. */
-static int segment_reopen(struct mim_writer *writer, const struct mim_segment *last, mim_lsn_t lsn, bool go_on,
-                          uint64_t *ret_size, struct mim_error *reterr) {
+static int segment_reopen(struct mim_writer *writer, const struct mim_segment *last, mim_lsn_t lsn, mim_lsn_t vouched,
+                          bool go_on, uint64_t *ret_size, struct mim_error *reterr) {
     char path[MIM_SEGMENT_PATH_SIZE];
     mim_segment_path(last->header.first_position, path);
     int rc = mim_file_open(writer->storage, path, MIM_OPEN_WRITE, &writer->file, reterr);
@@ -151,8 +140,9 @@ static int segment_reopen(struct mim_writer *writer, const struct mim_segment *l
         *ret_size = used + MIM_SEGMENT_EXTENSION;
         end = *ret_size;
     }
-    uint64_t vouched = segment_vouched(writer, last);
-    rc = segment_settle(writer, vouched < used ? vouched : used, used, end, reterr);
+    vouched = vouched < lsn ? vouched : lsn;
+    uint64_t from = vouched > last->header.base_lsn ? vouched - last->header.base_lsn : 0;
+    rc = segment_settle(writer, from > MIM_SEGMENT_HEADER_SIZE ? from : MIM_SEGMENT_HEADER_SIZE, used, end, reterr);
     rc = rc != 0 ? rc : mim_storage_sync_dir(writer->storage, MIM_JOURNAL_DIR, reterr);
     rc = rc != 0 ? rc : mim_storage_sync_dir(writer->storage, ".", reterr);
     return rc == 0 ? 0 : mim_error_prefix(reterr, "%s", path);
@@ -178,7 +168,9 @@ static int writer_segment(struct mim_writer *writer, const struct mim_segments *
     if (segments->count > 0) {
         const struct mim_segment *last = &segments->items[segments->count - 1];
         *ret_lsn = ending->lsn;
-        int rc = segment_reopen(writer, last, ending->lsn, !ending->rolled, ret_size, reterr);
+        mim_lsn_t vouched = 0;
+        int rc = mim_evidence_ending(writer->storage, segments, ending, &vouched, reterr);
+        rc = rc != 0 ? rc : segment_reopen(writer, last, ending->lsn, vouched, !ending->rolled, ret_size, reterr);
         if (rc != 0 || !ending->rolled) {
             return rc;
         }

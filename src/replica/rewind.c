@@ -109,9 +109,10 @@ static int aside_fill(struct rewinding *r, size_t changed, struct mim_error *ret
         char to[MIM_ASIDE_PATH_SIZE + MIM_SEGMENT_PATH_SIZE + 2];
         mim_segment_path(r->segments.items[i].header.first_position, from);
         (void)snprintf(to, sizeof(to), "%s/%s", r->aside, from);
+        struct mim_error ignored = {0};
         bool last = i + 1 == r->segments.count;
         uint64_t size = last ? r->ending.lsn - r->segments.items[i].header.base_lsn : r->segments.items[i].file_size;
-        if (i >= changed || mim_storage_link(r->storage, from, to, NULL) != 0) {
+        if (i >= changed || mim_storage_link(r->storage, from, r->storage, to, &ignored) != 0) {
             rc = copy_file(r->storage, from, to, size, reterr);
         }
     }
@@ -194,7 +195,7 @@ int mim_journal_rewind(struct mim_storage storage, const struct mim_boundary *po
     rc = rc != 0 ? rc : aside_fill(&r, segment, reterr);
     rc = rc != 0 ? rc : point_facts(&r, segment, point, &mark, reterr);
     /* from here on what stands behind the point is no evidence any more */
-    rc = rc != 0 ? rc : mim_mark_write(storage, &mark, reterr);
+    rc = rc != 0 ? rc : mim_mark_write(storage, &mark, true, reterr);
     rc = rc != 0 ? rc : snapshots_cut(storage, point->lsn, reterr);
     rc = rc != 0 ? rc : segments_cut(&r, segment, point->lsn, reterr);
     mim_segments_deinit(&r.segments);

@@ -13,7 +13,6 @@
 
 #include "server/internal.h"
 
-#define LOCK_NAME       "lock"
 #define FAILED_STOP_MS  500u /* after a storage error: the exit may not wait for a disk that hangs */
 #define CLEAN_STOP_MS   20000u
 #define NOFILE_RESERVED 64u /* journal, snapshots, listeners, standbys, the spare one */
@@ -65,7 +64,7 @@ static int storage_open(struct mim_server *server, struct mim_error *reterr) {
         return rc == MIM_E_IO || rc == MIM_E_NOT_FOUND ? mim_error_set(reterr, MIM_E_USAGE, "%s", reterr->text) : rc;
     }
     server->storage_ready = true;
-    return mim_storage_lock(server->storage, LOCK_NAME, &server->lock, reterr);
+    return mim_storage_lock(server->storage, MIM_DIRECTORY_LOCK, &server->lock, reterr);
 }
 
 /** Called by the replay now and then: clients are told LOADING meanwhile. */

@@ -50,6 +50,8 @@ static void finish(struct mim_server *server, const char *error) {
     mim_connections_retry(server);
 }
 
+static void archive_begin(struct mim_server *server);
+
 /** The child's digest against ours of the same position. */
 static void compare(struct mim_server *server) {
     struct mim_snapshotter *s = &server->snapshotter;
@@ -84,6 +86,28 @@ static void compare(struct mim_server *server) {
     mim_log(MIM_LOG_INFO, "snapshot", "position=%llu bytes=%llu digest=%016llx seconds=%.3f", position, bytes, digest,
             s->last_seconds);
     finish(server, "");
+    archive_begin(server);
+}
+
+/** The archiving child is done; whatever it moved, the journal and its snapshots are in order. */
+static void archive_ended(struct mim_server *server, int status) {
+    struct mim_snapshotter *s = &server->snapshotter;
+    unsigned segments = 0;
+    unsigned long long bytes = 0;
+    unsigned long long first = 0;
+    s->phase = MIM_SNAPSHOT_IDLE;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 ||
+        sscanf(s->output, "{\"segments\":%u,\"bytes\":%llu,\"first_position\":%llu}", &segments, &bytes, &first) != 3) {
+        s->archive_failed++;
+        mim_log(MIM_LOG_WARNING, "archive_failed", "dir=%s text=\"the words of the process are above\" goes_on=yes",
+                server->options.archive);
+    } else if (segments > 0) {
+        s->archived_segments += segments;
+        s->archived_bytes += bytes;
+        mim_log(MIM_LOG_INFO, "archived", "dir=%s segments=%u bytes=%llu journal_begins_at=%llu",
+                server->options.archive, segments, bytes, first);
+    }
+    mim_connections_retry(server);
 }
 
 static void child_ended(struct mim_server *server) {
@@ -96,7 +120,9 @@ static void child_ended(struct mim_server *server) {
     }
     s->child = 0;
     s->output[s->output_size] = '\0';
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (s->phase == MIM_SNAPSHOT_ARCHIVING) {
+        archive_ended(server, status);
+    } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         char text[128];
         (void)snprintf(text, sizeof(text), "the snapshot process ended with %s %d; its words are above",
                        WIFEXITED(status) ? "status" : "signal",
@@ -126,22 +152,12 @@ static void on_output(evutil_socket_t fd, short what, void *context) {
 /* ------------------------------------------------------------- the child */
 
 /** Starts `memimage snapshot` by posix_spawn (vfork inside: its cost does not grow with our memory). */
-static int child_spawn(struct mim_server *server, struct mim_error *reterr) {
+static int child_spawn(struct mim_server *server, const char *const words[], struct mim_error *reterr) {
     struct mim_snapshotter *s = &server->snapshotter;
     int ends[2];
     if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
         return mim_error_os(reterr, MIM_E_IO, errno, "pipe");
     }
-    char limit[24];
-    char keep[24];
-    (void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)s->lsn);
-    (void)snprintf(keep, sizeof(keep), "%u", server->options.snapshot_keep);
-    const char *const words[] = {"memimage",    "snapshot",
-                                 "--dir",       server->options.dir,
-                                 "--model",     server->options.model_name,
-                                 "--limit-lsn", limit,
-                                 "--keep",      keep,
-                                 "--json",      NULL};
     union {
         const char *const *constant;
         char *const *plain;
@@ -160,8 +176,53 @@ static int child_spawn(struct mim_server *server, struct mim_error *reterr) {
     s->output_size = 0;
     (void)event_assign(s->output_event, server->base, ends[0], EV_READ | EV_PERSIST, on_output, server);
     (void)event_add(s->output_event, NULL);
-    s->phase = MIM_SNAPSHOT_RUNNING;
     return 0;
+}
+
+static int snapshot_spawn(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_snapshotter *s = &server->snapshotter;
+    char limit[24];
+    char keep[24];
+    char parent[24];
+    (void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)s->lsn);
+    (void)snprintf(keep, sizeof(keep), "%u", server->options.snapshot_keep);
+    (void)snprintf(parent, sizeof(parent), "%ld", (long)server->pid);
+    const char *const words[] = {"memimage",    "snapshot",
+                                 "--dir",       server->options.dir,
+                                 "--model",     server->options.model_name,
+                                 "--limit-lsn", limit,
+                                 "--keep",      keep,
+                                 "--parent",    parent,
+                                 "--json",      NULL};
+    int rc = child_spawn(server, words, reterr);
+    s->phase = rc == 0 ? MIM_SNAPSHOT_RUNNING : s->phase;
+    return rc;
+}
+
+/** A snapshot is good and compared: what no kept one needs may go. In a process of its own, as the snapshot. */
+static void archive_begin(struct mim_server *server) {
+    if (server->options.archive == NULL || server->phase != MIM_PHASE_SERVING ||
+        server->snapshotter.phase != MIM_SNAPSHOT_IDLE) {
+        return; /* somebody who waited has begun the next snapshot: after that one */
+    }
+    char parent[24];
+    (void)snprintf(parent, sizeof(parent), "%ld", (long)server->pid);
+    const char *const words[] = {"memimage",  "snapshot",
+                                 "--dir",     server->options.dir,
+                                 "--model",   server->options.model_name,
+                                 "--archive", server->options.archive,
+                                 "--parent",  parent,
+                                 "--json",    "--archive-only",
+                                 NULL};
+    struct mim_error error = {0};
+    if (child_spawn(server, words, &error) == 0) {
+        server->snapshotter.phase = MIM_SNAPSHOT_ARCHIVING;
+        return;
+    }
+    char quoted[MIM_LOG_QUOTED_SIZE];
+    server->snapshotter.archive_failed++;
+    mim_log(MIM_LOG_WARNING, "archive_failed", "dir=%s text=%s goes_on=yes", server->options.archive,
+            mim_log_quote(error.text, quoted));
 }
 
 void mim_snapshotter_gate(struct mim_server *server, mim_lsn_t gate) {
@@ -171,7 +232,7 @@ void mim_snapshotter_gate(struct mim_server *server, mim_lsn_t gate) {
         return;
     }
     struct mim_error error = {0};
-    if (child_spawn(server, &error) != 0) {
+    if (snapshot_spawn(server, &error) != 0) {
         finish(server, error.text);
     }
 }
@@ -373,7 +434,7 @@ void mim_snapshotter_close(struct mim_server *server) {
 }
 
 void mim_snapshotter_info(struct mim_server *server, struct mim_buffer *out) {
-    static const char *const phases[] = {"idle", "waits_for_disk", "running", "comparing"};
+    static const char *const phases[] = {"idle", "waits_for_disk", "running", "comparing", "archiving"};
     const struct mim_snapshotter *s = &server->snapshotter;
     mim_info_line(out, "snapshot_state:%s", phases[s->phase]);
     if (s->phase != MIM_SNAPSHOT_IDLE) {
@@ -388,6 +449,9 @@ void mim_snapshotter_info(struct mim_server *server, struct mim_buffer *out) {
     mim_info_line(out, "snapshots_taken:%llu", (unsigned long long)s->taken);
     mim_info_line(out, "snapshots_failed:%llu", (unsigned long long)s->failed);
     mim_info_line(out, "snapshots_discarded:%llu", (unsigned long long)s->discarded);
+    mim_info_line(out, "archived_segments:%llu", (unsigned long long)s->archived_segments);
+    mim_info_line(out, "archived_bytes:%llu", (unsigned long long)s->archived_bytes);
+    mim_info_line(out, "archive_failed:%llu", (unsigned long long)s->archive_failed);
     mim_info_line(out, "restored_position:%llu",
                   (unsigned long long)(s->restored.found ? s->restored.header.position : 0));
     mim_info_line(out, "restored_verifying:%d", s->verifying ? 1 : 0);

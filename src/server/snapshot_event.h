@@ -18,9 +18,10 @@ struct mim_buffer;
 
 enum mim_snapshot_phase {
     MIM_SNAPSHOT_IDLE,
-    MIM_SNAPSHOT_GATED,   /* waits until its position is durable */
-    MIM_SNAPSHOT_RUNNING, /* the child works */
-    MIM_SNAPSHOT_COMPARED /* the child is done, the digest is not: the scan goes on */
+    MIM_SNAPSHOT_GATED,    /* waits until its position is durable */
+    MIM_SNAPSHOT_RUNNING,  /* the child works */
+    MIM_SNAPSHOT_COMPARED, /* the child is done, the digest is not: the scan goes on */
+    MIM_SNAPSHOT_ARCHIVING /* a child moves what no snapshot needs; the snapshot itself has been told of */
 };
 
 struct mim_snapshotter {
@@ -47,7 +48,8 @@ struct mim_snapshotter {
     double last_seconds;
     char last_error[256]; /* "" after a success */
     uint64_t taken, failed, discarded;
-    uint64_t retry_ns; /* after a failure not before */
+    uint64_t archived_segments, archived_bytes, archive_failed; /* by this process */
+    uint64_t retry_ns;                                          /* after a failure not before */
     uint64_t backoff_ns;
     /* after a restore */
     struct mim_restored restored;

@@ -218,6 +218,34 @@ static int branch_snapshot(struct branching *b, struct mim_error *reterr) {
     return rc;
 }
 
+/** A source whose beginning was archived: the copy can only start from a snapshot. One must fit, and be whole. */
+static int branch_covered(struct branching *b, struct mim_error *reterr) {
+    const struct mim_segment_header *first = &b->segments.items[0].header;
+    struct mim_snapshots snapshots;
+    if (first->base_lsn == 0) {
+        return 0;
+    }
+    int rc = mim_snapshots_load(b->from, &snapshots, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = MIM_E_NOT_FOUND;
+    for (size_t i = 0; rc == MIM_E_NOT_FOUND && i < snapshots.count; i++) {
+        const struct mim_snapshot_entry *entry = &snapshots.items[i];
+        if (entry->usable && entry->header.lsn >= first->base_lsn && entry->position <= b->options->position_max &&
+            entry->header.time_ms <= b->options->time_ms_max) {
+            rc = mim_snapshot_verify(b->from, &entry->header, 1, NULL, reterr);
+        }
+    }
+    mim_snapshots_deinit(&snapshots);
+    return rc != MIM_E_NOT_FOUND
+               ? rc
+               : mim_error_set(reterr, MIM_E_INVALID,
+                               "the journal begins at position %llu: what lies before was archived, and no snapshot "
+                               "leads from there to the point asked for: copy the archived segments back into journal/",
+                               (unsigned long long)first->first_position);
+}
+
 static int branch_finish(struct branching *b, struct mim_error *reterr) {
     int rc = branch_close_segment(b, reterr);
     rc = rc != 0 ? rc : mim_storage_sync_dir(b->to, MIM_JOURNAL_DIR, reterr);
@@ -229,7 +257,7 @@ static int branch_finish(struct branching *b, struct mim_error *reterr) {
         .chain = b->chain,
         .epoch = b->epoch,
     };
-    rc = rc != 0 ? rc : mim_mark_write(b->to, &mark, reterr);
+    rc = rc != 0 ? rc : mim_mark_write(b->to, &mark, true, reterr);
     return rc != 0 ? rc : mim_storage_sync_dir(b->to, ".", reterr);
 }
 
@@ -244,6 +272,7 @@ int mim_branch_copy(struct mim_storage from, struct mim_storage to, const struct
     if (rc == 0 && b.segments.count == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "the source holds no journal");
     }
+    rc = rc != 0 ? rc : branch_covered(&b, reterr);
     static const struct mim_reader_options from_the_start;
     struct mim_reader *reader = NULL;
     if (rc == 0) {

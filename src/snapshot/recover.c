@@ -88,6 +88,14 @@ static int restore_belonging(struct mim_storage storage, const struct mim_segmen
     }
 }
 
+/** A start that fails for want of a snapshot says what was wrong with those that are there. */
+static void tell_skipped(int rc, const struct mim_restored *restored, struct mim_error *error) {
+    if (rc == MIM_E_DAMAGED && !restored->found && restored->skipped[0] != '\0' && error != NULL) {
+        size_t used = strlen(error->text);
+        (void)snprintf(error->text + used, sizeof(error->text) - used, " (%s)", restored->skipped);
+    }
+}
+
 int mim_snapshot_recover(struct mim_storage storage, const struct mim_engine_options *engine_options,
                          const struct mim_restore_options *restore_options,
                          const struct mim_recovery_options *recovery_options, struct mim_engine **ret_engine,
@@ -110,6 +118,7 @@ int mim_snapshot_recover(struct mim_storage storage, const struct mim_engine_opt
     mim_segments_deinit(&segments);
     if (rc == 0) {
         rc = mim_recovery_run(storage, engine, &options, ret_recovery, reterr);
+        tell_skipped(rc, ret_restored, reterr);
     }
     if (rc != 0) {
         (void)mim_engine_free(engine);

@@ -57,11 +57,17 @@ void mim_snapshot_path(mim_position_t position, char ret_path[MIM_SNAPSHOT_PATH_
 
 /* ---- write.c ---- */
 
-/** Writes the engine's image at its present point, atomically. Blocks go out in 1 MiB runs; zero blocks become holes.
- *  On failure the temporary file is removed and older snapshots are untouched. NO_SPACE, IO. */
-MIM_CHECKED int mim_snapshot_write(struct mim_storage storage, struct mim_engine *engine, int64_t wall_ms,
+/** Writes the engine's image at its present point, atomically. Blocks go out in runs of up to 1 MiB, paced by the device;
+ *  zero blocks become holes. `base` (NULL: none) is the verified snapshot that the engine was restored from: where the
+ *  file system can, unchanged blocks are shared with it and only the others are written. ret_written: bytes of image
+ *  that were. On failure the temporary file is removed and older snapshots are untouched. NO_SPACE, IO, MEMORY. */
+MIM_CHECKED int mim_snapshot_write(struct mim_storage storage, struct mim_engine *engine,
+                                   const struct mim_snapshot_header *base, int64_t wall_ms,
                                    void (*progress)(void *context, uint64_t done, uint64_t total), void *context,
-                                   struct mim_snapshot_header *ret_header, struct mim_error *reterr);
+                                   struct mim_snapshot_header *ret_header, uint64_t *ret_written,
+                                   struct mim_error *reterr);
+/** Gives the page cache of a snapshot back that a newer one has replaced. Nobody may map it any more. */
+void mim_snapshot_forget(struct mim_storage storage, const struct mim_snapshot_header *header);
 
 /* ---- catalog.c: which there are, newest first ---- */
 

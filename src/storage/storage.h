@@ -17,6 +17,9 @@
 
 #include "base/error.h"
 
+/** Held by whoever writes in a directory, for as long as it lives. */
+#define MIM_DIRECTORY_LOCK "lock"
+
 /** An open file of some storage; 0 is never a valid handle. */
 typedef int64_t mim_file_t;
 
@@ -30,6 +33,18 @@ enum mim_open_flags {
 
 /** Called once per directory entry (never "." or ".."); a nonzero return ends the listing with that value. */
 typedef int mim_list_fn(void *context, const char *name, bool is_directory);
+
+enum mim_advice {
+    MIM_ADVICE_WRITE_OUT, /* begin to write the range to the device now */
+    MIM_ADVICE_WAIT_OUT,  /* wait until what of the range is being written is (no promise of durability) */
+    MIM_ADVICE_FORGET,    /* what of the range is clean will not be needed soon */
+};
+
+struct mim_storage_ops;
+struct mim_storage {
+    const struct mim_storage_ops *ops;
+    void *self;
+};
 
 struct mim_storage_ops {
     int (*open)(void *self, const char *path, unsigned flags, mim_file_t *ret_file, struct mim_error *reterr);
@@ -47,19 +62,22 @@ struct mim_storage_ops {
     /* Allocates and zero-fills [0, size), so that later overwrites need no metadata. NO_SPACE leaves the file to be removed. */
     int (*preallocate)(void *self, mim_file_t file, uint64_t size, struct mim_error *reterr);
     int (*rename)(void *self, const char *from, const char *to, struct mim_error *reterr); /* replaces `to` */
-    /* A second name for a file that is never written again. NULL: this storage has no links. */
-    int (*link)(void *self, const char *from, const char *to, struct mim_error *reterr);
     int (*remove)(void *self, const char *path, struct mim_error *reterr);
     int (*make_dir)(void *self, const char *path, struct mim_error *reterr); /* 0 when it exists already */
     int (*sync_dir)(void *self, const char *path, struct mim_error *reterr); /* makes creations and renames durable */
     int (*list)(void *self, const char *path, mim_list_fn *each, void *context, struct mim_error *reterr);
     /* Exclusive lock of the whole root, held until close/unlock or process end; LOCKED when another holds it. */
     int (*lock)(void *self, const char *path, mim_file_t *ret_file, struct mim_error *reterr);
-};
-
-struct mim_storage {
-    const struct mim_storage_ops *ops;
-    void *self;
+    /* Does another process hold that lock? Takes nothing: nobody who locks meanwhile is disturbed. */
+    int (*locked)(void *self, const char *path, bool *ret_locked, struct mim_error *reterr);
+    /* Makes to[offset, offset + size) the bytes that `from` has there by sharing its blocks; whole blocks of 4096 bytes.
+     * STATE: this file system cannot, nothing happened. */
+    int (*share)(void *self, mim_file_t from, mim_file_t to, uint64_t offset, uint64_t size, struct mim_error *reterr);
+    /* A second name, in `target`'s root, for the same file. EXISTS; STATE: not between these two (another file system,
+     * another implementation), nothing happened. */
+    int (*link)(void *self, const char *path, struct mim_storage target, const char *to, struct mim_error *reterr);
+    /* A hint for the page cache; never fails, promises nothing. */
+    void (*advise)(void *self, mim_file_t file, uint64_t offset, uint64_t size, enum mim_advice advice);
 };
 
 /** Opens (and with `create` makes, mode 0700) a directory as a storage root. Close with mim_storage_posix_close. */
@@ -103,11 +121,6 @@ static inline int mim_file_preallocate(struct mim_storage s, mim_file_t file, ui
 static inline int mim_storage_rename(struct mim_storage s, const char *from, const char *to, struct mim_error *reterr) {
     return s.ops->rename(s.self, from, to, reterr);
 }
-/** STATE where the storage has no links: copy instead. */
-static inline int mim_storage_link(struct mim_storage s, const char *from, const char *to, struct mim_error *reterr) {
-    return s.ops->link == NULL ? mim_error_set(reterr, MIM_E_STATE, "no links here")
-                               : s.ops->link(s.self, from, to, reterr);
-}
 static inline int mim_storage_remove(struct mim_storage s, const char *path, struct mim_error *reterr) {
     return s.ops->remove(s.self, path, reterr);
 }
@@ -124,6 +137,22 @@ static inline int mim_storage_list(struct mim_storage s, const char *path, mim_l
 static inline int mim_storage_lock(struct mim_storage s, const char *path, mim_file_t *ret_file,
                                    struct mim_error *reterr) {
     return s.ops->lock(s.self, path, ret_file, reterr);
+}
+static inline int mim_storage_locked(struct mim_storage s, const char *path, bool *ret_locked,
+                                     struct mim_error *reterr) {
+    return s.ops->locked(s.self, path, ret_locked, reterr);
+}
+static inline int mim_file_share(struct mim_storage s, mim_file_t from, mim_file_t to, uint64_t offset, uint64_t size,
+                                 struct mim_error *reterr) {
+    return s.ops->share(s.self, from, to, offset, size, reterr);
+}
+static inline int mim_storage_link(struct mim_storage s, const char *path, struct mim_storage target, const char *to,
+                                   struct mim_error *reterr) {
+    return s.ops->link(s.self, path, target, to, reterr);
+}
+static inline void mim_file_advise(struct mim_storage s, mim_file_t file, uint64_t offset, uint64_t size,
+                                   enum mim_advice advice) {
+    s.ops->advise(s.self, file, offset, size, advice);
 }
 
 #endif

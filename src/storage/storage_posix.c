@@ -4,10 +4,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -192,14 +194,6 @@ static int posix_rename(void *self, const char *from, const char *to, struct mim
     return 0;
 }
 
-static int posix_link(void *self, const char *from, const char *to, struct mim_error *reterr) {
-    const struct storage_posix *storage = self;
-    if (linkat(storage->root, from, storage->root, to, 0) != 0) {
-        return mim_error_os(reterr, code_of(errno), errno, "link %s/%s to %s", storage->path, from, to);
-    }
-    return 0;
-}
-
 static int posix_remove(void *self, const char *path, struct mim_error *reterr) {
     const struct storage_posix *storage = self;
     if (unlinkat(storage->root, path, 0) != 0) {
@@ -307,6 +301,69 @@ static int posix_lock(void *self, const char *path, mim_file_t *ret_file, struct
     return 0;
 }
 
+static int posix_locked(void *self, const char *path, bool *ret_locked, struct mim_error *reterr) {
+    const struct storage_posix *storage = self;
+    int fd = openat(storage->root, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno != ENOENT) {
+        return mim_error_os(reterr, code_of(errno), errno, "open %s/%s", storage->path, path);
+    }
+    struct flock asked = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    *ret_locked = fd >= 0 && fcntl(fd, F_GETLK, &asked) == 0 && asked.l_type != F_UNLCK; /* the holder's signature */
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return 0;
+}
+
+/** Errors that say "not here", not "broken". */
+static bool is_unsupported(int os_errno) {
+    return os_errno == EOPNOTSUPP || os_errno == ENOSYS || os_errno == ENOTTY || os_errno == EXDEV ||
+           os_errno == EINVAL || os_errno == EPERM || os_errno == EMLINK;
+}
+
+static int posix_share(void *self, mim_file_t from, mim_file_t to, uint64_t offset, uint64_t size,
+                       struct mim_error *reterr) {
+    (void)self;
+    struct file_clone_range range = {
+        .src_fd = file_fd(from), .src_offset = offset, .src_length = size, .dest_offset = offset};
+    int rc;
+    do {
+        rc = ioctl(file_fd(to), FICLONERANGE, &range);
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0) {
+        return 0;
+    }
+    int code = is_unsupported(errno) ? MIM_E_STATE : write_code_of(errno);
+    return fd_failed_at(reterr, code, errno, "share blocks with", file_fd(to), offset);
+}
+
+static const struct mim_storage_ops storage_posix_ops;
+
+static int posix_link(void *self, const char *path, struct mim_storage target, const char *to,
+                      struct mim_error *reterr) {
+    const struct storage_posix *storage = self;
+    if (target.ops != &storage_posix_ops) {
+        return mim_error_set(reterr, MIM_E_STATE, "link %s/%s: the target is of another kind", storage->path, path);
+    }
+    const struct storage_posix *other = target.self;
+    if (linkat(storage->root, path, other->root, to, 0) == 0) {
+        return 0;
+    }
+    int code = is_unsupported(errno) ? MIM_E_STATE : code_of(errno);
+    return mim_error_os(reterr, code, errno, "link %s/%s to %s/%s", storage->path, path, other->path, to);
+}
+
+static void posix_advise(void *self, mim_file_t file, uint64_t offset, uint64_t size, enum mim_advice advice) {
+    (void)self;
+    int fd = file_fd(file);
+    if (advice == MIM_ADVICE_FORGET) {
+        (void)posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+    } else {
+        unsigned how = advice == MIM_ADVICE_WAIT_OUT ? SYNC_FILE_RANGE_WAIT_BEFORE : SYNC_FILE_RANGE_WRITE;
+        (void)sync_file_range(fd, (off_t)offset, (off_t)size, how); /* a hint: the sync at the end finds the errors */
+    }
+}
+
 static const struct mim_storage_ops storage_posix_ops = {
     .open = posix_open,
     .close = posix_close,
@@ -317,13 +374,28 @@ static const struct mim_storage_ops storage_posix_ops = {
     .truncate = posix_truncate,
     .preallocate = posix_preallocate,
     .rename = posix_rename,
-    .link = posix_link,
     .remove = posix_remove,
     .make_dir = posix_make_dir,
     .sync_dir = posix_sync_dir,
     .list = posix_list,
     .lock = posix_lock,
+    .locked = posix_locked,
+    .share = posix_share,
+    .link = posix_link,
+    .advise = posix_advise,
 };
+
+static int stop_listing(void *context, const char *name, bool is_directory) {
+    (void)context;
+    (void)name;
+    (void)is_directory;
+    return MIM_E_EXISTS;
+}
+
+static bool is_empty(struct storage_posix *storage) {
+    struct mim_error ignored = {0};
+    return posix_list(storage, ".", stop_listing, NULL, &ignored) == 0;
+}
 
 int mim_storage_posix_open(const char *root, bool create, struct mim_storage *ret_storage, struct mim_error *reterr) {
     if (create && mkdir(root, 0700) != 0 && errno != EEXIST) {
@@ -340,6 +412,18 @@ int mim_storage_posix_open(const char *root, bool create, struct mim_storage *re
         return mim_error_os(reterr, code_of(failed), failed, "open directory %s", root);
     }
     (void)snprintf(storage->path, sizeof(storage->path), "%s", root);
+    if (create && is_empty(storage)) { /* its own name must be durable before anything in it is relied upon */
+        int parent = openat(storage->root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int failed = parent >= 0 && fsync(parent) != 0 ? errno : 0;
+        if (parent >= 0) {
+            (void)close(parent);
+        }
+        if (failed != 0 && failed != EINVAL && failed != EROFS) {
+            (void)close(storage->root);
+            free(storage);
+            return mim_error_os(reterr, MIM_E_IO, failed, "sync the directory above %s", root);
+        }
+    }
     *ret_storage = (struct mim_storage){.ops = &storage_posix_ops, .self = storage};
     return 0;
 }

@@ -401,6 +401,69 @@ static int sim_lock(void *self, const char *path, mim_file_t *ret_file, struct m
     return rc;
 }
 
+static int sim_locked(void *self, const char *path, bool *ret_locked, struct mim_error *reterr) {
+    const struct mim_storage_sim *sim = self;
+    (void)path;
+    if (sim->crashed) {
+        return sim_stale(reterr);
+    }
+    *ret_locked = sim->locked;
+    return 0;
+}
+
+static int sim_share(void *self, mim_file_t from, mim_file_t to, uint64_t offset, uint64_t size,
+                     struct mim_error *reterr) {
+    struct mim_storage_sim *sim = self;
+    enum mim_sim_fault fault = mim_sim_meet(sim, MIM_SIM_SHARE);
+    const struct sim_inode *source = sim_handle(sim, from);
+    struct sim_inode *inode = sim_handle(sim, to);
+    if (source == NULL || inode == NULL) {
+        return sim_stale(reterr);
+    }
+    if (fault != MIM_SIM_FAULT_NONE) {
+        return mim_sim_fail(sim, fault, "share", "", reterr);
+    }
+    if (sim->no_sharing) {
+        return mim_error_set(reterr, MIM_E_STATE, "share: not on this disk");
+    }
+    MIM_ASSERT(offset % 4096u == 0 && size % 4096u == 0 && offset + size <= source->now_size);
+    if (inode->now_size < offset + size) {
+        sim_resize(inode, offset + size);
+    }
+    memcpy(inode->now + offset, source->now + offset, size);
+    sim_mark(inode, offset, offset + size);
+    return 0;
+}
+
+static int sim_link_out(void *self, const char *path, struct mim_storage target, const char *to,
+                        struct mim_error *reterr) {
+    struct mim_storage_sim *sim = self;
+    if (target.self != self) {
+        return mim_error_set(reterr, MIM_E_STATE, "link %s: the target is another disk", path);
+    }
+    enum mim_sim_fault fault = mim_sim_meet(sim, MIM_SIM_LINK);
+    if (fault != MIM_SIM_FAULT_NONE) {
+        return mim_sim_fail(sim, fault, "link", path, reterr);
+    }
+    struct sim_entry *entry = mim_sim_find(&sim->now, path);
+    if (entry == NULL || !mim_sim_has_parent(&sim->now, to)) {
+        return mim_error_set(reterr, MIM_E_NOT_FOUND, "link %s: no such file", path);
+    }
+    if (mim_sim_find(&sim->now, to) != NULL) {
+        return mim_error_set(reterr, MIM_E_EXISTS, "link %s to %s: file exists", path, to);
+    }
+    sim_link(sim, to, entry->inode);
+    return 0;
+}
+
+static void sim_advise(void *self, mim_file_t file, uint64_t offset, uint64_t size, enum mim_advice advice) {
+    (void)self;
+    (void)file;
+    (void)offset;
+    (void)size;
+    (void)advice;
+}
+
 static const struct mim_storage_ops storage_sim_ops = {
     .open = sim_open,
     .close = sim_close,
@@ -416,6 +479,10 @@ static const struct mim_storage_ops storage_sim_ops = {
     .sync_dir = sim_sync_dir,
     .list = sim_list,
     .lock = sim_lock,
+    .locked = sim_locked,
+    .share = sim_share,
+    .link = sim_link_out,
+    .advise = sim_advise,
 };
 
 struct mim_storage mim_storage_sim_storage(struct mim_storage_sim *sim) {

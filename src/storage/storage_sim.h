@@ -24,6 +24,8 @@ enum mim_sim_call { /* for fault plans and counters */
                     MIM_SIM_SYNC_DIR,
                     MIM_SIM_MAKE_DIR,
                     MIM_SIM_LIST,
+                    MIM_SIM_LINK,
+                    MIM_SIM_SHARE,
                     MIM_SIM_CALL_COUNT,
 };
 
@@ -57,6 +59,9 @@ void mim_storage_sim_clear_faults(struct mim_storage_sim *sim);
 /** Calls made so far, all kinds or one. */
 uint64_t mim_storage_sim_calls(const struct mim_storage_sim *sim);
 uint64_t mim_storage_sim_calls_of(const struct mim_storage_sim *sim, enum mim_sim_call call);
+
+/** Whether blocks can be shared between files (default: yes). */
+void mim_storage_sim_set_sharing(struct mim_storage_sim *sim, bool sharing);
 
 /** Bytes the disk can hold; writes beyond fail with NO_SPACE. Default: without limit. */
 void mim_storage_sim_set_capacity(struct mim_storage_sim *sim, uint64_t bytes);

@@ -205,6 +205,8 @@ uint64_t mim_storage_sim_calls_of(const struct mim_storage_sim *sim, enum mim_si
     return sim->calls_of[call];
 }
 
+void mim_storage_sim_set_sharing(struct mim_storage_sim *sim, bool sharing) { sim->no_sharing = !sharing; }
+
 void mim_storage_sim_set_capacity(struct mim_storage_sim *sim, uint64_t bytes) { sim->capacity = bytes; }
 
 uint64_t mim_storage_sim_used(const struct mim_storage_sim *sim) {

@@ -69,6 +69,7 @@ struct mim_storage_sim {
     uint64_t calls_of[MIM_SIM_CALL_COUNT];
     uint64_t capacity;
     bool crashed;
+    bool no_sharing;
     bool locked;
     mim_file_t lock;
 };

@@ -253,7 +253,7 @@ static int recover(struct world *w, struct mim_error *error) {
     }
     note_handoffs(w);
     rc = rc != 0 ? rc : drive_drain(&w->d, error);
-    rc = rc != 0 ? rc : mim_writer_finish(w->d.writer, error);
+    rc = rc != 0 ? rc : mim_writer_begun(w->d.writer, error);
     w->stepped = rc == 0 ? w->frame_count : w->stepped;
     w->unsynced_ns = UINT64_MAX;
     return rc == 0 && !check_gate(w) ? MIM_E_STATE : rc;

@@ -2,8 +2,11 @@
 // Reservations and mapped images: fallback under RLIMIT_AS, every way a file may not be an image, private changes.
 #include "support.h"
 
+#include "image/settle.h"
+
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -129,6 +132,51 @@ static void test_a_mapped_image_is_the_image_and_changes_stay_private(void **sta
     mim_arena_close(&arena);
 }
 
+/** Blocks that a file has, in 512 bytes. */
+static uint64_t file_blocks(int fd) {
+    struct stat status;
+    assert_int_equal(fstat(fd, &status), 0);
+    return (uint64_t)status.st_blocks;
+}
+
+static void test_holes_of_the_file_are_fresh_memory_and_settling_leaves_them_so(void **state) {
+    (void)state;
+    struct mim_arena arena = support_open(64u << 20);
+    struct mim_ref ref = mim_arena_alloc(&arena, 24u << 20);
+    uint8_t *data = mim_arena_at(&arena, ref);
+    memset(data, 5, 1000);
+    memset(data + (20u << 20), 6, 4u << 20);
+    int fd = image_file();
+    uint64_t size = mim_arena_head(&arena)->used;
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    mim_arena_poison_lift(&arena);
+    uint64_t front = ref.offset + 4096;
+    uint64_t back = ref.offset + (20u << 20);
+    assert_int_equal(pwrite(fd, arena.base, front, 0), front);
+    assert_int_equal(pwrite(fd, arena.base + back, size - back, (off_t)back), size - back);
+    mim_arena_poison_restore(&arena);
+    uint64_t blocks = file_blocks(fd);
+    struct mim_arena mapped = {0};
+    struct mim_error error = {0};
+    assert_int_equal(mim_arena_map(&mapped, fd, 0, size, 64u << 20, &error), 0);
+    assert_true(support_same(&arena, &mapped)); /* reads all of it */
+    assert_int_equal(file_blocks(fd), blocks);  /* no fault made a page in the file */
+    uint8_t *hole = (uint8_t *)mim_arena_at(&mapped, ref) + (10u << 20);
+    hole[0] = data[10u << 20] = 7;
+    struct mim_settling settling = {.end = size};
+    while (mim_arena_settle(&mapped, &settling)) {
+    }
+    mim_arena_settle_end(&settling);
+    assert_true(settling.cursor >= size);
+    assert_true(support_same(&arena, &mapped));
+    memset(hole + 100, 8, 100);
+    memset(data + (10u << 20) + 100, 8, 100);
+    assert_true(support_same(&arena, &mapped));
+    mim_arena_close(&mapped);
+    assert_int_equal(close(fd), 0);
+    mim_arena_close(&arena);
+}
+
 static void test_what_is_no_image_is_refused(void **state) {
     (void)state;
     struct mim_arena arena = support_open(16u << 20);
@@ -186,6 +234,7 @@ int main(void) {
         cmocka_unit_test(test_too_little_address_space_is_a_memory_error),
 #endif
         cmocka_unit_test(test_a_mapped_image_is_the_image_and_changes_stay_private),
+        cmocka_unit_test(test_holes_of_the_file_are_fresh_memory_and_settling_leaves_them_so),
         cmocka_unit_test(test_what_is_no_image_is_refused),
     };
     return cmocka_run_group_tests_name("image/arena-posix", tests, NULL, NULL);

@@ -356,9 +356,9 @@ static void test_a_mark_comes_back_and_a_changed_one_is_damage(void **state) {
     struct mim_error error = {0};
     assert_int_equal(mim_mark_read(f->storage, &back, &error), MIM_E_NOT_FOUND);
     struct mim_mark mark = {.history = f->b.history, .durable_lsn = 1, .position = 2, .chain = 3, .epoch = 4};
-    build_ok(mim_mark_write(f->storage, &mark, &error), &error);
+    build_ok(mim_mark_write(f->storage, &mark, true, &error), &error);
     mark.durable_lsn = f->b.lsn;
-    build_ok(mim_mark_write(f->storage, &mark, &error), &error);
+    build_ok(mim_mark_write(f->storage, &mark, true, &error), &error);
     build_ok(mim_mark_read(f->storage, &back, &error), &error);
     assert_memory_equal(&back, &mark, sizeof(mark));
     for (uint64_t bit = 0; bit < 64u * 8u; bit++) {
@@ -367,7 +367,7 @@ static void test_a_mark_comes_back_and_a_changed_one_is_damage(void **state) {
         flip_bit(f->storage, "journal/mark", bit);
     }
     for (uint64_t size = 0; size < 64; size++) {
-        build_ok(mim_mark_write(f->storage, &mark, &error), &error);
+        build_ok(mim_mark_write(f->storage, &mark, true, &error), &error);
         assert_true(mim_storage_sim_truncate(f->sim, "journal/mark", size));
         assert_int_equal(mim_mark_read(f->storage, &back, &error), MIM_E_DAMAGED);
     }
@@ -379,13 +379,13 @@ static void test_a_crash_while_a_mark_is_written_leaves_the_old_or_the_new_one(v
     struct mim_error error = {0};
     struct mim_mark old = {.history = f->b.history, .durable_lsn = 100};
     struct mim_mark new = {.history = f->b.history, .durable_lsn = 200};
-    build_ok(mim_mark_write(f->storage, &old, &error), &error);
+    build_ok(mim_mark_write(f->storage, &old, true, &error), &error);
     for (uint64_t nth = 1; nth < 20; nth++) {
         for (uint64_t seed = 0; seed < 20; seed++) {
             struct mim_storage_sim *sim = mim_storage_sim_clone(f->sim, seed);
             struct mim_storage storage = mim_storage_sim_storage(sim);
             mim_storage_sim_fail_nth(sim, nth, MIM_SIM_FAULT_CRASH, true);
-            int code = mim_mark_write(storage, &new, &error);
+            int code = mim_mark_write(storage, &new, true, &error);
             mim_storage_sim_crash(sim, odds);
             struct mim_mark back = {0};
             build_ok(mim_mark_read(storage, &back, &error), &error);

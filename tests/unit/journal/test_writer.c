@@ -3,6 +3,7 @@
 #include "writer_support.h"
 
 #include "base/hash.h"
+#include "journal/evidence.h"
 
 #define SEGMENT_SIZE 16384u
 #define ONE          "journal/00000000000000000001.journal"
@@ -504,6 +505,149 @@ static int verbatim(struct mim_appender *a, const struct mim_frame_header *heade
     return rc;
 }
 
+/** Bytes written through a storage that counts them. */
+static uint64_t counted_bytes;
+static const struct mim_storage_ops *counted_ops;
+
+static int counting_pwrite(void *self, mim_file_t file, const void *data, size_t size, uint64_t offset,
+                           struct mim_error *reterr) {
+    counted_bytes += size;
+    return counted_ops->pwrite(self, file, data, size, offset, reterr);
+}
+
+/** Kills, and opens again; the bytes that the opening wrote. */
+static uint64_t reopening_writes(struct fixture *f) {
+    static struct mim_storage_ops counting;
+    struct mim_error error = {0};
+    struct drive_found found;
+    drive_die(&f->d, 0);
+    mim_storage_sim_kill(f->sim);
+    struct mim_storage honest = f->d.storage;
+    drive_ok(drive_read(&f->d, NULL, NULL, &found, &error), &error);
+    counted_ops = honest.ops;
+    counting = *honest.ops;
+    counting.pwrite = counting_pwrite;
+    counted_bytes = 0;
+    f->d.storage.ops = &counting;
+    drive_ok(drive_begin(&f->d, &found, &error), &error);
+    f->d.storage = honest;
+    mim_segments_deinit(&found.segments);
+    return counted_bytes;
+}
+
+static void test_after_a_kill_only_what_no_later_frame_vouches_for_is_written_again(void **state) {
+    struct fixture *f = *state;
+    f->d.options.segment_size_min = f->d.options.segment_size_max = MIM_SEGMENT_SIZE_MIN;
+    start(f);
+    for (unsigned i = 0; i < 300; i++) {
+        put_one(f, 9000);
+        assert_int_equal(step(f), 1);
+    }
+    uint64_t size = f->d.appender.next_lsn;
+    assert_true(size > 300u * 9000u);
+    uint64_t written = reopening_writes(f); /* the last group commit: the frame before it was synced then */
+    assert_in_range(written, 9000, 2u * 9200u);
+}
+
+static void test_a_large_last_frame_is_found_and_the_frame_before_it_is_left_alone(void **state) {
+    struct fixture *f = *state;
+    f->d.options.segment_size_min = f->d.options.segment_size_max = MIM_SEGMENT_SIZE_MIN;
+    start(f);
+    put_one(f, 500000);
+    assert_int_equal(step(f), 1);
+    put_one(f, 65536u - 2u * MIM_FRAME_HEADER_SIZE - MIM_RECORD_HEADER_SIZE); /* its header stands on a seam */
+    assert_int_equal(step(f), 1);
+    put_one(f, 900000);
+    assert_int_equal(step(f), 1);
+    assert_in_range(reopening_writes(f), 900000, 900000 + 200);
+}
+
+static void test_a_primarys_frames_vouch_for_nothing_on_this_disk(void **state) {
+    struct fixture *f = *state;
+    struct mim_error error = {0};
+    start(f);
+    mim_lsn_t from = f->d.appender.next_lsn;
+    uint8_t frame[MIM_FRAME_HEADER_SIZE];
+    uint64_t chain = ending_of(f, NULL).chain;
+    for (unsigned i = 0; i < 4; i++) {
+        struct mim_frame_header header = {.kind = MIM_FRAME_SEAL,
+                                          .size = sizeof(frame),
+                                          .first_position = 1,
+                                          .durable_lsn = f->d.appender.next_lsn, /* on the primary's disk */
+                                          .base_time_ms = DRIVE_TIME_MS,
+                                          .epoch = 9,
+                                          .previous_chain = chain};
+        chain = mim_frame_finish(&header, &f->d.appender.history, f->d.appender.next_lsn, frame);
+        assert_int_equal(verbatim(&f->d.appender, &header, frame), 0);
+    }
+    mim_storage_sim_fail_nth_of(f->sim, MIM_SIM_SYNC, 1, MIM_SIM_FAULT_EIO, false);
+    assert_int_equal(mim_writer_step(f->d.writer, 0, &error), MIM_E_IO);
+    mim_lsn_t end = f->d.appender.next_lsn;
+    assert_int_equal(reopening_writes(f), end - from);
+    drive_ok(mim_writer_finish(f->d.writer, &error), &error); /* a standby's mark, in the primary's epoch */
+    struct mim_mark mark;
+    drive_ok(mim_mark_read(f->d.storage, &mark, &error), &error);
+    assert_int_equal(mark.durable_lsn, end);
+}
+
+static void test_a_standbys_mark_says_that_its_frames_were_received(void **state) {
+    struct fixture *f = *state;
+    struct mim_error error = {0};
+    start(f);
+    uint8_t frame[MIM_FRAME_HEADER_SIZE];
+    struct mim_frame_header header = {.kind = MIM_FRAME_SEAL,
+                                      .size = sizeof(frame),
+                                      .first_position = 1,
+                                      .base_time_ms = DRIVE_TIME_MS,
+                                      .epoch = 9,
+                                      .previous_chain = ending_of(f, NULL).chain};
+    (void)mim_frame_finish(&header, &f->d.appender.history, f->d.appender.next_lsn, frame);
+    assert_int_equal(verbatim(&f->d.appender, &header, frame), 0);
+    assert_int_equal(step(f), 1);
+    drive_ok(mim_writer_finish(f->d.writer, &error), &error);
+    struct mim_mark mark;
+    drive_ok(mim_mark_read(f->d.storage, &mark, &error), &error);
+    assert_true(mark.standby);
+    put_one(f, 8); /* promoted: its own frames again */
+    assert_int_equal(step(f), 1);
+    drive_ok(mim_writer_finish(f->d.writer, &error), &error);
+    drive_ok(mim_mark_read(f->d.storage, &mark, &error), &error);
+    assert_false(mark.standby);
+}
+
+static mim_lsn_t live_evidence(struct fixture *f) {
+    struct mim_error error = {0};
+    struct mim_segments segments;
+    mim_position_t unused = 0;
+    mim_lsn_t lsn = 0;
+    mim_lsn_t written = 0;
+    drive_ok(mim_segments_load(f->d.storage, &segments, &unused, &error), &error);
+    drive_ok(mim_evidence_live(f->d.storage, &segments, &lsn, &written, &error), &error);
+    assert_true(written <= f->d.appender.next_lsn);
+    mim_segments_deinit(&segments);
+    return lsn;
+}
+
+static void test_a_live_journal_is_known_to_be_durable_up_to_what_its_newest_frame_says(void **state) {
+    struct fixture *f = *state;
+    struct mim_error error = {0};
+    assert_int_equal(live_evidence(f), 0); /* no journal */
+    start(f);
+    assert_int_equal(live_evidence(f), f->d.appender.next_lsn); /* the mark */
+    mim_lsn_t before = f->d.appender.next_lsn;
+    put_one(f, 700);
+    assert_int_equal(step(f), 1);
+    assert_int_equal(live_evidence(f), before); /* synced, but nothing on disk says so yet */
+    before = f->d.appender.next_lsn;
+    put_one(f, 700);
+    mim_storage_sim_fail_nth_of(f->sim, MIM_SIM_SYNC, 1, MIM_SIM_FAULT_EIO, false);
+    assert_int_equal(mim_writer_step(f->d.writer, 0, &error), MIM_E_IO);
+    assert_int_equal(live_evidence(f), before); /* the second is readable, and never reached the disk */
+    kill_and_start(f);
+    roll(f, 2);
+    assert_in_range(live_evidence(f), f->d.appender.segment_base_lsn, f->d.appender.next_lsn);
+}
+
 static void test_a_primarys_frame_that_does_not_follow_is_refused(void **state) {
     struct fixture *f = *state;
     struct mim_error error = {0};
@@ -605,6 +749,11 @@ int main(void) {
         TEST(test_a_failure_is_told_once_and_is_final),
         TEST(test_what_a_failed_sync_left_in_memory_only_is_written_again_by_the_next_start),
         TEST(test_after_a_clean_stop_a_start_rewrites_nothing),
+        TEST(test_after_a_kill_only_what_no_later_frame_vouches_for_is_written_again),
+        TEST(test_a_large_last_frame_is_found_and_the_frame_before_it_is_left_alone),
+        TEST(test_a_primarys_frames_vouch_for_nothing_on_this_disk),
+        TEST(test_a_standbys_mark_says_that_its_frames_were_received),
+        TEST(test_a_live_journal_is_known_to_be_durable_up_to_what_its_newest_frame_says),
         TEST(test_a_primarys_frame_that_does_not_follow_is_refused),
         TEST(test_opening_fails_at_every_storage_call_without_harm),
         TEST(test_counters_count_and_time_syncs_by_the_clock_given),

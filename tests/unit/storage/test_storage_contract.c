@@ -2,6 +2,8 @@
 // The rules of storage.h, held to by the machine's files and by the simulated disk alike: each test runs on both.
 #include "storage_support.h"
 
+#include <sys/wait.h>
+
 struct fixture {
     char path[64];
     struct mim_storage storage;
@@ -331,6 +333,68 @@ static void test_one_lock_at_a_time(void **state) {
     mim_file_close(s, second);
 }
 
+static void test_others_may_ask_whether_it_is_locked(void **state) {
+    struct mim_storage s = storage_of(state);
+    mim_file_t lock = 0;
+    bool locked = true;
+    CHECK(mim_storage_locked(s, "lock", &locked, e)); /* there is no such file yet */
+    assert_false(locked);
+    CHECK(mim_storage_lock(s, "lock", &lock, e));
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(mim_storage_locked(s, "lock", &locked, NULL) == 0 && locked ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    mim_file_close(s, lock);
+    CHECK(mim_storage_locked(s, "lock", &locked, e));
+    assert_false(locked);
+}
+
+static void test_a_link_is_a_second_name_for_the_same_bytes(void **state) {
+    struct mim_storage s = storage_of(state);
+    mim_file_t file = create_file(s, "a");
+    write_text(s, file, "one", 0);
+    CHECK(mim_storage_make_dir(s, "d", e));
+    CHECK(mim_storage_link(s, "a", s, "d/b", e));
+    CHECK(mim_storage_remove(s, "a", e));
+    expect_text(s, "d/b", "one");
+    mim_file_close(s, file);
+    mim_file_close(s, create_file(s, "c"));
+    CHECK_FAILS(mim_storage_link(s, "c", s, "d/b", e), MIM_E_EXISTS);
+    CHECK_FAILS(mim_storage_link(s, "none", s, "d/e", e), MIM_E_NOT_FOUND);
+    struct mim_storage_sim *sim = mim_storage_sim_new(9);
+    CHECK_FAILS(mim_storage_link(s, "c", mim_storage_sim_storage(sim), "c", e), MIM_E_STATE);
+    (void)mim_storage_sim_free(sim);
+}
+
+/** Where blocks cannot be shared nothing happens; where they can, each file goes its own way afterwards. */
+static void test_shared_blocks_are_copies(void **state) {
+    struct mim_storage s = storage_of(state);
+    uint8_t block[8192];
+    uint8_t seen[8192];
+    size_t size = 0;
+    memset(block, 7, sizeof(block));
+    mim_file_t from = create_file(s, "from");
+    mim_file_t to = create_file(s, "to");
+    CHECK(mim_file_pwrite(s, from, block, sizeof(block), 0, e));
+    int code = mim_file_share(s, from, to, 4096, 4096, NULL);
+    assert_true(code == 0 || code == MIM_E_STATE);
+    CHECK(mim_file_pwrite(s, from, "x", 1, 5000, e));
+    CHECK(mim_file_pread(s, to, seen, sizeof(seen), 0, &size, e));
+    assert_int_equal(size, code == 0 ? 8192 : 0);
+    if (code == 0) {
+        assert_int_equal(seen[4095], 0);
+        assert_memory_equal(seen + 4096, block, 4096);
+    }
+    mim_file_advise(s, to, 0, 8192, MIM_ADVICE_WRITE_OUT);
+    mim_file_advise(s, to, 0, 8192, MIM_ADVICE_WAIT_OUT);
+    mim_file_advise(s, to, 0, 8192, MIM_ADVICE_FORGET);
+    mim_file_close(s, from);
+    mim_file_close(s, to);
+}
+
 static void test_a_handle_of_nothing_may_be_closed(void **state) {
     struct mim_storage s = storage_of(state);
     mim_file_close(s, 0);
@@ -361,6 +425,9 @@ int main(void) {
         BOTH(test_a_listing_names_the_direct_entries_once),
         BOTH(test_a_listing_ends_when_its_reader_says_so),
         BOTH(test_one_lock_at_a_time),
+        BOTH(test_others_may_ask_whether_it_is_locked),
+        BOTH(test_a_link_is_a_second_name_for_the_same_bytes),
+        BOTH(test_shared_blocks_are_copies),
         BOTH(test_a_handle_of_nothing_may_be_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
