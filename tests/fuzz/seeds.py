@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
-# Writes the first inputs of every fuzz target into tests/fuzz/corpus: what a client sends, what a journal holds. The
-# journal and snapshot seeds are made by the real server ($MEMIMAGE). Run by hand after a format has changed; what fuzzing
+# Writes the first inputs of every fuzz target into tests/fuzz/corpus: what a client sends, what a journal holds. Journals
+# are written by make-journal (build/tests/fuzz, or $MAKE_JOURNAL). Run by hand after a format has changed; what fuzzing
 # found worth keeping stands beside them (tests/fuzz/run --merge).
 """Usage: seeds.py [TARGET...]"""
 
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+MAKE_JOURNAL = os.environ.get("MAKE_JOURNAL", os.path.join(HERE, "..", "..", "build", "tests", "fuzz", "make-journal"))
 
 # Field types and flags of memimage/model.h, as descriptor.h reads them: type - 1, flags.
 BOOL, I32, I64, U64, F64, STRING, BYTES, TIMESTAMP = range(8)
@@ -133,8 +136,85 @@ def config():
     yield "seed-end", b"\0--\n--port\n-x"
 
 
+def journals():
+    """(name, segments in order, each (header, frames)) of the histories that make-journal writes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([MAKE_JOURNAL, scratch], check=True)
+        for name in sorted(os.listdir(scratch)):
+            folder = os.path.join(scratch, name, "journal")
+            segments = []
+            for file in sorted(file for file in os.listdir(folder) if file.endswith(".journal")):
+                with open(os.path.join(folder, file), "rb") as handle:
+                    data = handle.read()
+                frames = data[4096:].rstrip(b"\0")
+                segments.append((data[:80], frames + bytes(-len(frames) % 8)))
+            yield name, segments
+
+
+def journal():
+    def packed(flags, segments, segment_flags):
+        out = bytes([flags, len(segments) - 1])
+        for head, frames in segments:
+            out += bytes([segment_flags]) + struct.pack("<H", len(frames)) + head + frames
+        return out
+
+    for name, segments in journals():
+        segments = segments[:3]
+        yield f"seed-{name}", packed(1 | 4, segments, 1 | 2 | 4)
+        yield f"seed-{name}-raw", packed(1, segments, 4)
+        if len(segments) == 1:
+            head, frames = segments[0]
+            for cut in (8, 30, 64, 100, len(frames) // 2):
+                yield f"seed-{name}-cut-{cut}", packed(1, [(head, frames[:-cut])], 4)
+            yield f"seed-{name}-mark", packed(1 | 2, segments, 1 | 2) + struct.pack("<HB", 4096, 1)
+            yield f"seed-{name}-garbled", packed(1, [(head, frames[:-20] + b"garbled" + frames[-13:])], 4)
+
+
+def snapshot():
+    def patched(flags, *patches, cut=0):
+        return bytes([flags]) + struct.pack("<I", cut) + b"".join(
+            struct.pack("<IB", offset, len(data)) + data for offset, data in patches)
+
+    yield "seed-untouched", patched(0)
+    yield "seed-image", patched(0, (5000, b"x"))
+    yield "seed-cut", patched(2, cut=70000)
+    for offset in (8, 12, 16, 32, 40, 48, 56, 64, 68, 72, 88, 96, 104, 112, 120, 128, 200):
+        yield f"seed-header-{offset}", patched(1, (offset, b"\1\2\3\4"))
+        yield f"seed-header-{offset}-high", patched(1, (offset, b"\xff" * 8))
+
+
+def load():
+    lines = [
+        b'{"do":"account/a","command":"Open","data":{"owner":"o","currency":"CZK"}}',
+        b'{"do":"account/a","command":"Deposit","data":{"amount":5,"note":"\\u00e9\\n"},"id":"k","if":3,"corr":"c","by":"x"}',
+        b'{"command":"Close","do":"account/a"}',
+        b' { "do" : "account/a" , "command" : "X" , "data" : { "n" : [1,2.5,{"x":null}], "e":-1e-5 , "big":9223372036854775807 } } ',
+        b'{"do":"a/b","command":"C","data":{"a":1,"a":2}}',
+        b'{"do":"a/b","command":"C","cause":null,"id":7}',
+        b"[]",
+        b'{"do":"a/b","command":"C","data":{"n":9223372036854775808}}',
+    ]
+    for number, line in enumerate(lines):
+        yield f"seed-{number}", line
+
+
+def engine():
+    def steps(*rows):
+        return b"".join(bytes(row) for row in rows)
+
+    open_two = [(0, 0, 0, 5, 1, 1), (0, 1, 0, 0, 0, 8), (0, 2, 1, 0, 0, 0)]
+    money = [(1, 0, 0, 5, 2, 1), (1, 0, 0, 5, 2, 1), (3, 0, 1, 4, 3, 9), (2, 1, 0, 2, 0, 0), (2, 1, 0, 6, 0, 8)]
+    yield "seed-plain", steps(*open_two, *money)
+    yield "seed-restarts", steps(*open_two, (255, 0, 0, 0, 0, 0), *money, (251, 0, 0, 0, 0, 0), (1, 0, 0, 5, 5, 1), (254, 0, 0, 0, 0, 0), *money)
+    yield "seed-snapshots", steps(*open_two, (253, 0, 0, 0, 0, 0), *money, (254, 0, 0, 0, 0, 1), *money, (253, 0, 0, 0, 0, 0), (255, 0, 0, 0, 0, 1), *money)
+    yield "seed-overflow", steps(*open_two, (1, 0, 0, 6, 0, 0), (1, 0, 0, 2, 0, 0), (1, 1, 0, 2, 0, 0), (3, 0, 1, 6, 0, 0), (0, 3, 0, 6, 0, 0), (2, 3, 0, 6, 0, 0))
+    yield "seed-window", steps(*open_two, *[(1, 0, 0, 2, n, 1) for n in range(1, 90)], *[(1, 0, 0, 2, n, 1) for n in range(1, 90)], (254, 0, 0, 0, 0, 0))
+    yield "seed-expected", steps(*open_two, (1, 0, 0, 2, 0, 6 | 16), (1, 0, 0, 2, 0, 6 | 16), (4, 1, 0, 0, 0, 6 | 16), (4, 1, 0, 0, 0, 0), (252, 0, 0, 0, 0, 0))
+
+
 TARGETS = {"resp": resp, "json": json, "payload": payload, "frame": frame, "time": time, "text": text,
-           "config": config}
+           "config": config, "journal": journal, "snapshot": snapshot,
+           "load": load, "engine": engine}
 
 
 def main(words):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "2"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "1"))
 
 
 def main(words):
@@ -18,7 +18,7 @@ def main(words):
         options = [corpus]
         if libfuzzer:
             kept = os.path.join(tempfile.gettempdir(), f"memimage-{os.path.basename(program)}-")
-            options = [f"-max_total_time={SECONDS}", "-timeout=30", "-rss_limit_mb=4096", "-print_final_stats=1",
+            options = ["-entropic=0", f"-max_total_time={SECONDS}", "-timeout=30", "-rss_limit_mb=4096", "-print_final_stats=1",
                        "-verbosity=0", f"-artifact_prefix={kept}", scratch, corpus]
         # libFuzzer's 77 would be "skipped" to meson.
         return 1 if subprocess.run([program, *options], stdin=subprocess.DEVNULL, check=False).returncode else 0
