@@ -3,7 +3,8 @@
 // Nth of them. What is not named works as ever.
 //
 //   FAULT=CALL:KIND:N[+]    CALL: sync (fdatasync, fsync), write (pwrite), read (pread), rename, open, room (fallocate), any
-//                           KIND: eio, enospc, eintr, short (one byte is transferred), skip (success without doing it),
+//                           of these; memory (malloc, calloc, realloc)
+//                           KIND: eio, enospc, eintr, null, short (one byte is transferred), skip (success without doing it),
 //                                 kill (SIGKILL instead of the call), after (the call, then SIGKILL)
 //                           N: the Nth call of that kind; with + all from there on
 //   FAULT_REPORT=FILE       gets a line when the fault has struck
@@ -47,8 +48,8 @@ __attribute__((constructor)) static void read_plan(void) {
         const char *name;
         enum kind kind;
         int error;
-    } kinds[] = {{"eio", FAIL, EIO}, {"enospc", FAIL, ENOSPC}, {"eintr", FAIL, EINTR}, {"short", SHORT, 0},
-                 {"skip", SKIP, 0},  {"kill", KILL, 0},        {"after", AFTER, 0}};
+    } kinds[] = {{"eio", FAIL, EIO},  {"enospc", FAIL, ENOSPC}, {"eintr", FAIL, EINTR}, {"null", FAIL, ENOMEM},
+                 {"short", SHORT, 0}, {"skip", SKIP, 0},        {"kill", KILL, 0},      {"after", AFTER, 0}};
     const char *plan = getenv("FAULT");
     char kind[16];
     char plus = 0;
@@ -77,7 +78,7 @@ static void report(const char *call) {
 
 /** What befalls this call. KILL does not come back. */
 static enum kind meet(const char *call) {
-    if (fault.kind == NONE || (strcmp(fault.call, call) != 0 && strcmp(fault.call, "any") != 0)) {
+    if (fault.kind == NONE || (strcmp(fault.call, call) != 0 && (strcmp(fault.call, "any") != 0 || call[0] == 'm'))) {
         return NONE;
     }
     unsigned long n = atomic_fetch_add(&calls, 1) + 1;
@@ -149,3 +150,12 @@ EXPORTED int openat64(int directory, const char *path, int flags, ...) {
     left(kind);
     return result;
 }
+
+/* glibc's own names: dlsym itself allocates. */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *block, size_t size);
+
+EXPORTED void *malloc(size_t size) { return meet("memory") == FAIL ? NULL : __libc_malloc(size); }
+EXPORTED void *calloc(size_t count, size_t size) { return meet("memory") == FAIL ? NULL : __libc_calloc(count, size); }
+EXPORTED void *realloc(void *block, size_t size) { return meet("memory") == FAIL ? NULL : __libc_realloc(block, size); }
