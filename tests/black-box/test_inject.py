@@ -107,6 +107,7 @@ def sweep(t, call, kind, statuses, some=4, seeded=None):
 
 @test("a failing sync, whichever it is, ends the server with status 4 and loses nothing acknowledged")
 def syncs(t):
+    print(f"# SEED={SEED}")
     sweep(t, "sync", "eio", (4,))
 
 
@@ -321,5 +322,4 @@ def killed_for_memory(t):
 
 
 if __name__ == "__main__":
-    print(f"# SEED={SEED}")
     sys.exit(main())
