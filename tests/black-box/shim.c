@@ -5,7 +5,8 @@
 //   FAULT=CALL:KIND:N[+]    CALL: sync (fdatasync, fsync), write (pwrite), read (pread), rename, open, room (fallocate), any
 //                           of these; memory (malloc, calloc, realloc)
 //                           KIND: eio, enospc, eintr, null, short (one byte is transferred), skip (success without doing it),
-//                                 kill (SIGKILL instead of the call), after (the call, then SIGKILL)
+//                                 kill (SIGKILL instead of the call), after (the call, then SIGKILL),
+//                                 hang (the call, when the file FAULT_RELEASE exists)
 //                           N: the Nth call of that kind; with + all from there on
 //   FAULT_REPORT=FILE       gets a line when the fault has struck
 #include <dlfcn.h>
@@ -22,7 +23,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-enum kind { NONE, FAIL, SHORT, SKIP, KILL, AFTER };
+enum kind { NONE, FAIL, SHORT, SKIP, KILL, AFTER, HANG };
 
 struct fault {
     char call[16];
@@ -48,8 +49,9 @@ __attribute__((constructor)) static void read_plan(void) {
         const char *name;
         enum kind kind;
         int error;
-    } kinds[] = {{"eio", FAIL, EIO},  {"enospc", FAIL, ENOSPC}, {"eintr", FAIL, EINTR}, {"null", FAIL, ENOMEM},
-                 {"short", SHORT, 0}, {"skip", SKIP, 0},        {"kill", KILL, 0},      {"after", AFTER, 0}};
+    } kinds[] = {{"eio", FAIL, EIO},     {"enospc", FAIL, ENOSPC}, {"eintr", FAIL, EINTR},
+                 {"null", FAIL, ENOMEM}, {"short", SHORT, 0},      {"skip", SKIP, 0},
+                 {"kill", KILL, 0},      {"after", AFTER, 0},      {"hang", HANG, 0}};
     const char *plan = getenv("FAULT");
     char kind[16];
     char plus = 0;
@@ -88,6 +90,10 @@ static enum kind meet(const char *call) {
     report(call);
     if (fault.kind == KILL) {
         (void)kill(getpid(), SIGKILL);
+    }
+    const char *release = getenv("FAULT_RELEASE");
+    while (fault.kind == HANG && release != NULL && access(release, F_OK) != 0) {
+        (void)usleep(2000);
     }
     errno = fault.error;
     return fault.kind;

@@ -7,8 +7,10 @@
 
 import os
 import random
+import select
 import shutil
 import signal
+import socket
 import sys
 import time
 
@@ -198,6 +200,48 @@ def snapshots(t):
             if not struck:
                 break
             nth += 1 if ALL else source.randint(1, 4)
+
+
+@test("while a sync hangs, nothing that is not durable is shown to anybody; the rest is answered at once")
+def nothing_early(t):
+    server = t.new_server(env={"LD_PRELOAD": shim(), "FAULT": "sync:hang:1+"})
+    release = os.path.join(server.scratch, "release")
+    server.env["FAULT_RELEASE"] = release
+    with open(release, "wb"):
+        server.start()
+    clients = [t.client(server) for _ in range(10)]
+    writer, old = clients[0], clients[1]
+    open_account(writer, "a")
+    open_account(writer, "other")
+    first = writer.call("DO", "account/a", "Deposit", "amount", 7, "@id", "first")
+    wait_for(lambda: "spare_segment:ready" in old.call("INFO", "journal"), 20, "the spare segment is prepared")
+    time.sleep(0.1)  # the idle server's seal frame goes through
+    os.remove(release)
+    writer.send("DO", "account/a", "Deposit", "amount", 1, "@id", "second")
+    wait_for(lambda: "commands_done:4" in old.call("INFO"), 20, "the command is decided")
+    asked = [("GET", "account/a"), ("QUERY", "account", "Totals"), ("DIGEST",), ("STATE", "account/a"),
+             ("DO", "account/a", "Deposit", "amount", 1, "@id", "second"), ("DO", "account/a", "Close"),
+             ("DO", "account/a", "Deposit", "amount", 1, "@if", 1)]
+    for client, words in zip(clients[3:], asked):
+        client.send(*words)
+    follower = clients[2]
+    follower.send("FOLLOW", "FROM", 1)
+    time.sleep(0.3)
+    equal(state(old, "other")["balance"], 0, "an account that nothing happened to is answered at once")
+    for client, words in [(writer, ("the command itself",)), *zip(clients[3:], asked)]:
+        readable, _, _ = select.select([client.socket], [], [], 0)
+        check(not readable, f"{words} was answered before the disk had it")
+    pushed = follower.socket.recv(1 << 16, socket.MSG_PEEK)
+    check(b"position\":3" in pushed or b"position" not in pushed, "a follower gets what is durable")
+    check(pushed.count(b"account.Deposited") <= 1, "a follower gets nothing that is not durable")
+    with open(release, "wb"):
+        second = writer.read()
+    equal(second, [first[0] + 1, first[1] + 1], "the answer when the disk has it")
+    replies = [client.read() for client in clients[3:3 + len(asked)]]
+    check(b'"balance":8' in replies[0].encode(), f"GET shows it now: {replies[0]}")
+    equal(replies[2][0], second[1], "DIGEST's position")
+    equal(replies[4], second, "the repeated command's answer")
+    equal((replies[5].code, replies[6].code), ("REJECTED", "CONFLICT"), "refusals that rest on it")
 
 
 @test("few descriptors from the start: the server starts and commits, or refuses with a sentence")
