@@ -163,6 +163,22 @@ def power_cuts(t):
     server.stop()
 
 
+@test("a snapshot that was answered is there after a cut, and is used")
+def snapshot_answered(t):
+    for _ in range(3):
+        disk, server, records = new_world(t)
+        with server.client() as client:
+            position = client.call("SNAPSHOT")
+            disk.cut()
+        server.kill()
+        disk.power_on()
+        server.start()
+        with server.client() as client:
+            check(f"restored_position:{position}\r" in client.call("INFO") + "\r", "the start uses the snapshot")
+            check_record(client, records)
+        discard(t, disk, server)
+
+
 def caught(t, args, env):
     """Cycles until the rig shows that something acknowledged is gone; False when it never does."""
     source = random.Random(SEED)
