@@ -213,9 +213,19 @@ static void scan_put(const struct scan *scan, bool as_fields, size_t line_size, 
     out->size = (size_t)(at - out->data);
 }
 
+/** Backslashes (an escaped string is not a slice of the line), and control characters that yajl takes for white space
+ *  though JSON does not. */
+static bool unusual(struct mim_slice line) {
+    uint8_t any = 0;
+    for (size_t i = 0; i < line.size; i++) {
+        any |= (uint8_t)((line.data[i] == '\\') | (line.data[i] == '\f') | (line.data[i] == '\v'));
+    }
+    return any != 0;
+}
+
 bool mim_load_fast(struct mim_load_schema *schema, struct mim_slice line, struct mim_buffer *out) {
-    if (memchr(line.data, '\\', line.size) != NULL) {
-        return false; /* an escaped string is not a slice of the line */
+    if (unusual(line)) {
+        return false;
     }
     static struct scan scan;
     memset(scan.values, 0, sizeof(scan.values));

@@ -190,6 +190,8 @@ int mim_options_want(char **argv, int positional, const char *dir, struct mim_er
     return mim_error_set(reterr, MIM_E_USAGE, "--dir DIR is missing (see --help)");
 }
 
+#define CONFIG_SIZE_MAX (1u << 20)
+
 /** The text of a configuration file, which options borrow: kept, and reachable, for the life of the process. */
 struct kept_text {
     struct kept_text *next;
@@ -203,25 +205,21 @@ static char *file_read(const char *path, struct mim_error *reterr) {
         (void)mim_error_os(reterr, MIM_E_USAGE, errno, "configuration file %s", path);
         return NULL;
     }
-    size_t size = 0;
-    size_t capacity = 1u << 20;
-    struct kept_text *kept = malloc(sizeof(*kept) + capacity + 1);
-    char *text = kept == NULL ? NULL : kept->text;
-    if (text != NULL) {
-        size = fread(text, 1, capacity, file);
-        text[size] = '\0';
-    }
-    bool bad = text == NULL || ferror(file) != 0 || size == capacity || strlen(text) != size;
+    static char text[CONFIG_SIZE_MAX];
+    size_t size = fread(text, 1, sizeof(text) - 1, file);
+    text[size] = '\0';
+    bool bad = ferror(file) != 0 || size == sizeof(text) - 1 || strlen(text) != size;
     (void)fclose(file);
-    if (bad) {
-        free(text);
+    struct kept_text *kept = bad ? NULL : malloc(sizeof(*kept) + size + 1);
+    if (kept == NULL) {
         (void)mim_error_set(reterr, MIM_E_USAGE,
                             "configuration file %s cannot be read, or is no text of less than 1 MiB", path);
         return NULL;
     }
+    memcpy(kept->text, text, size + 1);
     kept->next = kept_texts;
     kept_texts = kept;
-    return text;
+    return kept->text;
 }
 
 /** Cuts "name value" or "name = value" out of a line in place. False: nothing on it. */

@@ -79,8 +79,11 @@ int mim_field_check(const struct mim_field *field, const void *at, struct mim_er
         good = within(field, *(const int32_t *)at);
         break;
     case MIM_I64:
-    case MIM_TIMESTAMP:
         good = within(field, *(const int64_t *)at);
+        break;
+    case MIM_TIMESTAMP: /* what RFC 3339 cannot say could not be shown */
+        good = within(field, *(const int64_t *)at) && *(const int64_t *)at >= MIM_RFC3339_MIN &&
+               *(const int64_t *)at <= MIM_RFC3339_MAX;
         break;
     case MIM_U64: {
         uint64_t value = *(const uint64_t *)at;

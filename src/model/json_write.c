@@ -75,7 +75,9 @@ static void put_string(struct mim_buffer *out, const char *data, size_t size) {
             from = i + 1;
         }
     }
-    mim_buffer_append(out, bytes + from, size - from);
+    if (size > from) { /* an absent string has no bytes to point at */
+        mim_buffer_append(out, bytes + from, size - from);
+    }
     mim_buffer_append(out, "\"", 1);
 }
 
@@ -114,6 +116,11 @@ void mim_json_f64(struct mim_json *j, double value) {
     char text[40];
     if (!isfinite(value)) {
         mim_json_null(j); /* JSON has no infinities */
+        return;
+    }
+    if (value == 0 && signbit(value)) { /* "-0" would be read as an integer, which has no sign there */
+        separate(j);
+        mim_buffer_text(j->out, "-0.0");
         return;
     }
     int size = snprintf(text, sizeof(text), "%.17g", value);

@@ -227,6 +227,12 @@ static int server_open(struct mim_server *server, struct mim_error *reterr) {
     return rc == 0 ? engine_open(server, reterr) : rc;
 }
 
+static void storage_failed(struct mim_server *server, const char *text) {
+    char quoted[MIM_LOG_QUOTED_SIZE];
+    mim_log(MIM_LOG_ERROR, "storage_error", "text=%s goes_on=no", mim_log_quote(text, quoted));
+    server->exit_status = mim_error_exit_status(MIM_E_IO);
+}
+
 /** Ends the threads and closes the journal. A thread that does not end takes the process with it. */
 static void journal_close(struct mim_server *server) {
     bool failed = server->phase == MIM_PHASE_FAILED;
@@ -235,12 +241,14 @@ static void journal_close(struct mim_server *server) {
         mim_log(MIM_LOG_ERROR, "storage_hangs", "goes_on=no");
         _exit(mim_error_exit_status(MIM_E_IO));
     }
+    if (server->runners_ready && server->exit_status == 0 &&
+        atomic_load_explicit(&server->runners.failed, memory_order_acquire) < 0) {
+        storage_failed(server, server->runners.error.text); /* after the loop had looked for the last time */
+    }
     if (server->writer != NULL) {
         struct mim_error error = {0};
         if (clean && mim_writer_finish(server->writer, &error) != 0) {
-            char quoted[MIM_LOG_QUOTED_SIZE];
-            mim_log(MIM_LOG_ERROR, "storage_error", "text=%s goes_on=no", mim_log_quote(error.text, quoted));
-            server->exit_status = mim_error_exit_status(MIM_E_IO);
+            storage_failed(server, error.text);
         }
         server->writer = mim_writer_free(server->writer);
     }

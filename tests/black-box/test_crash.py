@@ -10,12 +10,11 @@ import sys
 import time
 
 from harness import check, equal, main, test
-from keyed_load import SHARED, Record, Worker, check_record, resend_all
+from keyed import SHARED, WORKERS, Record, Worker, check_record, resend_all
 from ledger import digest, offline_digest, open_account, state, version
 
 ROUNDS = int(os.environ.get("ROUNDS", "10"))
 SEED = int(os.environ.get("SEED", str(random.SystemRandom().randrange(2**32))))
-WORKERS = 6
 
 
 def one_round(server, records, source):

@@ -13,7 +13,7 @@ import threading
 import time
 
 from harness import check, equal, error, main, memimage, test, wait_for
-from keyed_load import SHARED, Record, Worker, check_record, resend_all
+from keyed import SHARED, Record, Worker, check_record, resend_all
 from ledger import balance, deposit, digest, dumped_events, offline_digest, open_account, version
 from resp import Client, Closed, RespError
 

@@ -162,6 +162,8 @@ static void test_malformed_lines_are_refused(void **state) {
         "{\"do\":\"account/\\u0000\",\"command\":\"Open\"}",
         "{\"do\":\"account/a\",\"command\":\"Open\"} tru",
         "{'do':1}",
+        "{\"do\"\f:\"account/a\",\"command\":\"Open\"}",
+        "{\"do\":\v\"account/a\",\"command\":\"Open\"}",
     };
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         refused(lines[i], "");

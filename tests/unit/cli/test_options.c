@@ -150,6 +150,21 @@ static void test_errors_of_a_file_name_it_and_the_line(void **state) {
     assert_non_null(strstr(error.text, "/nonexistent.conf"));
 }
 
+static void test_a_file_that_is_no_text_is_refused(void **state) {
+    (void)state;
+    char path[] = "/tmp/memimage-options-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "number 1\0\n", 10), 10);
+    assert_int_equal(close(fd), 0);
+    error = (struct mim_error){0};
+    assert_int_equal(mim_options_file(&options, path, &error), MIM_E_USAGE);
+    assert_non_null(strstr(error.text, "no text"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mim_options_file(&options, "/tmp", &error), MIM_E_USAGE);
+    assert_non_null(strstr(error.text, "cannot be read"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_value_follows_or_stands_behind_an_equals_sign),
@@ -159,6 +174,7 @@ int main(void) {
         cmocka_unit_test(test_unknown_options_and_missing_values_are_named),
         cmocka_unit_test(test_a_file_has_lines_of_name_and_value),
         cmocka_unit_test(test_errors_of_a_file_name_it_and_the_line),
+        cmocka_unit_test(test_a_file_that_is_no_text_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

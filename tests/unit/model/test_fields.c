@@ -115,6 +115,12 @@ static void test_a_time_is_rfc_3339_or_unix_milliseconds(void **state) {
     assert_int_equal(from_text(&field, TEXT("1000000000123"), room, &error), 0);
     assert_true((int64_t)room[0] == 1000000000123);
     assert_int_equal(from_text(&field, TEXT("yesterday"), room, &error), MIM_E_INVALID);
+    /* What RFC 3339 cannot say could not be shown: refused in every form. */
+    assert_int_equal(from_text(&field, TEXT("253402300799999"), room, &error), 0);
+    assert_int_equal(from_text(&field, TEXT("253402300800000"), room, &error), MIM_E_INVALID);
+    assert_int_equal(from_text(&field, TEXT("-62167219200000"), room, &error), 0);
+    assert_int_equal(from_text(&field, TEXT("-62167219200001"), room, &error), MIM_E_INVALID);
+    assert_int_equal(from_text(&field, TEXT("9999-12-31T23:59:59-00:01"), room, &error), MIM_E_INVALID);
     support_assert_contains(error.text, "at: must be");
     assert_int_equal(from_text(&field, TEXT(""), room, &error), MIM_E_INVALID);
 }

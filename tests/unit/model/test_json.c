@@ -65,10 +65,11 @@ static void test_doubles_read_back_the_same_and_infinities_are_null(void **state
     struct mim_json j = begin();
     mim_json_array(&j);
     mim_json_f64(&j, 0.1);
+    mim_json_f64(&j, -0.0);
     mim_json_f64(&j, (double)INFINITY);
     mim_json_f64(&j, (double)NAN);
     mim_json_array_end(&j);
-    assert_string_equal(support_text(&out), "[0.1,null,null]");
+    assert_string_equal(support_text(&out), "[0.1,-0.0,null,null]");
 }
 
 static void test_every_ascii_character_at_every_place_is_escaped_right(void **state) {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Concurrent load whose every command carries an idempotency key, with a record outside the server: which commands were
-# sent, which were acknowledged, with which answer. Shared by the tests that kill servers.
+# Load whose every command carries an idempotency key, and an outside record of which were acknowledged and how. After
+# whatever happens to the server, the record says what must be there: shared by the tests of crashes and of power cuts.
 """Keyed load and its record."""
 
 import random
@@ -10,6 +10,7 @@ from harness import check, equal
 from ledger import digest, state, totals, version
 from resp import Client, Closed, RespError, encode
 
+WORKERS = 6
 PIPELINE = 16
 SHARED = [f"shared-{number}" for number in range(4)]
 
