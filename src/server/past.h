@@ -9,7 +9,7 @@
 
 #include "engine/cloudevent.h"
 #include "engine/timetravel.h"
-#include "journal/cursor.h"
+#include "journal/correlation.h"
 #include "server/internal.h"
 
 #define MIM_PAST_SLICE_NS     200000ull      /* of one turn for all of it: what it may add to others' latency */
@@ -44,7 +44,8 @@ struct mim_past_job {
     mim_lsn_t back_lsn;
     struct mim_cursor cursor;
     struct mim_event_filter filter;
-    struct mim_reply reply; /* elements of the answer */
+    struct mim_correlation_search search; /* JOURNAL CORR */
+    struct mim_reply reply;               /* elements of the answer */
     int code;
     struct mim_error error;
     TAILQ_ENTRY(mim_past_job) link;
@@ -78,6 +79,7 @@ struct mim_encoded {
 struct mim_past {
     struct mim_access *access;
     struct mim_cloudevents *events;
+    struct mim_correlations *correlations;
     struct mim_past_jobs jobs;
     struct mim_followers followers[MIM_FOLLOWER_STATES];
     struct mim_encoded encoded[MIM_PAST_ENCODED];
