@@ -256,6 +256,8 @@ static void section_image(struct mim_server *server, struct mim_buffer *out) {
 
 static void section_snapshot(struct mim_server *server, struct mim_buffer *out) { mim_snapshotter_info(server, out); }
 
+static void section_history(struct mim_server *server, struct mim_buffer *out) { mim_past_info(server, out); }
+
 static void section_model(struct mim_server *server, struct mim_buffer *out) {
     const struct mim_compiled *compiled = server->options.compiled;
     line(out, "model:%s", compiled->model->name);
@@ -292,6 +294,7 @@ static const struct section {
     {"LATENCYSTATS", "Latencystats", section_latencystats},
     {"IMAGE", "Image", section_image},
     {"SNAPSHOT", "Snapshot", section_snapshot},
+    {"HISTORY", "History", section_history},
     {"MODEL", "Model", section_model},
     {"KEYSPACE", "Keyspace", section_keyspace},
 };

@@ -132,6 +132,7 @@ enum mim_verdict_of_call mim_past_start(struct mim_call *call, struct mim_past_j
     }
     job_answer(job, call->reply);
     job_drop(session);
+    server->past->jobs_done++;
     return MIM_CALL_DONE;
 }
 
@@ -144,6 +145,7 @@ bool mim_past_resumed(struct mim_call *call, enum mim_verdict_of_call *ret_verdi
     if (session->past->job->done) {
         job_answer(session->past->job, call->reply);
         job_drop(session);
+        call->server->past->jobs_done++;
         *ret_verdict = MIM_CALL_DONE;
     }
     return true;

@@ -85,6 +85,7 @@ struct mim_past {
     struct mim_encoded encoded[MIM_PAST_ENCODED];
     struct mim_buffer json;
     uint64_t followed, dropped; /* events pushed; followers dropped */
+    uint64_t jobs_done;
 };
 
 /* past.c: jobs and slices */
