@@ -8,6 +8,8 @@ int mim_cli_load(int argc, char **argv);
 int mim_cli_journal(int argc, char **argv);
 int mim_cli_digest(int argc, char **argv);
 int mim_cli_history(int argc, char **argv);
+int mim_cli_state(int argc, char **argv);
+int mim_cli_trace(int argc, char **argv);
 int mim_cli_snapshot(int argc, char **argv);
 int mim_cli_restore(int argc, char **argv);
 int mim_cli_bench(int argc, char **argv);

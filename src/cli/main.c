@@ -22,6 +22,8 @@ static const struct subcommand subcommands[] = {
     {"journal", mim_cli_journal, "dump, verify or measure a journal"},
     {"digest", mim_cli_digest, "rebuild the state offline and print its digest"},
     {"history", mim_cli_history, "list the versions of one aggregate: when, who, what changed"},
+    {"state", mim_cli_state, "one aggregate's state now, or at a version, position or time"},
+    {"trace", mim_cli_trace, "the causal tree of one operation, with times"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

@@ -54,7 +54,7 @@ struct mim_correlation_search {
     size_t segment;                       /* at hand: its number in the access's table */
     bool placed;                          /* `segment` is known */
     bool ready;                           /* its blocks are known */
-    bool waiting;                         /* somebody else builds a filter: nothing to do for now */
+    bool waiting;                         /* somebody else builds the filter: call again later */
     struct mim_correlation_block *blocks; /* owned */
     size_t block_count, block_capacity, block_next;
 };
