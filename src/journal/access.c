@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Blocks of 16 KiB, direct-mapped by LSN; see access.h. A block that reaches to the limit is filled up later from
-// where it ended: bytes below the limit are read once.
+// Blocks of 4 KiB, direct-mapped by LSN; see access.h. A hop along back references reads one block; who reads on beside
+// what was read last, forwards or backwards, gets 64 KiB at once. A block that reaches to the limit is filled up later
+// from where it ended.
 #include "journal/access.h"
 
 #include <inttypes.h>
@@ -8,9 +9,11 @@
 
 #include "base/assert.h"
 
-#define BLOCK_SHIFT 14u
+#define BLOCK_SHIFT 12u
 #define BLOCK_SIZE  (1u << BLOCK_SHIFT)
-#define BLOCK_COUNT 256u
+#define BLOCK_COUNT 1024u
+#define RUN_BLOCKS  16u         /* read at once by who reads on */
+#define DIRECT_SIZE (16u << 10) /* more bytes than these are not read through blocks */
 #define FILE_COUNT  8u
 #define SIGHT_SHIFT 20u /* one remembered frame per MiB */
 #define NAME_DIGITS 20u
@@ -50,7 +53,8 @@ struct mim_access {
     mim_lsn_t limit;
     mim_lsn_t covered; /* the table knows every segment that holds a byte before it */
     struct block blocks[BLOCK_COUNT];
-    uint8_t *memory; /* BLOCK_COUNT * BLOCK_SIZE */
+    uint8_t *memory;              /* BLOCK_COUNT * BLOCK_SIZE */
+    mim_lsn_t run_first, run_end; /* what was read into blocks last */
     struct open_file files[FILE_COUNT];
     uint64_t file_clock;
     struct record_copy event_copy, first_copy;
@@ -280,6 +284,52 @@ static int read_at(struct mim_access *access, const struct mim_segment *segment,
     return got == size ? 0 : mim_error_set(reterr, MIM_E_IO, "short read of the journal at LSN %" PRIu64, lsn + got);
 }
 
+/** How many blocks before and behind the one at `start` are read with it. Blocks of one run lie side by side in memory. */
+static void run_around(const struct mim_access *access, const struct mim_segment *segment, mim_lsn_t start,
+                       mim_lsn_t end, uint32_t *ret_before, uint32_t *ret_behind) {
+    uint32_t slot = (uint32_t)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
+    uint64_t most = 0;
+    *ret_before = *ret_behind = 0;
+    if (start + BLOCK_SIZE == access->run_first) {
+        most = (start - segment->header.base_lsn) >> BLOCK_SHIFT;
+        most = most < slot ? most : slot;
+        *ret_before = (uint32_t)(most < RUN_BLOCKS - 1u ? most : RUN_BLOCKS - 1u);
+    } else if (start <= access->run_end && access->run_end < start + BLOCK_SIZE) {
+        most = (end - start - 1) >> BLOCK_SHIFT;
+        most = most < BLOCK_COUNT - 1u - slot ? most : BLOCK_COUNT - 1u - slot;
+        *ret_behind = (uint32_t)(most < RUN_BLOCKS - 1u ? most : RUN_BLOCKS - 1u);
+    }
+}
+
+/** Reads the block at `start`, of which some bytes may be there, and those beside it. */
+static int blocks_read(struct mim_access *access, const struct mim_segment *segment, mim_lsn_t start, mim_lsn_t end,
+                       struct mim_error *reterr) {
+    uint32_t slot = (uint32_t)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
+    uint32_t before = 0;
+    uint32_t behind = 0;
+    run_around(access, segment, start, end, &before, &behind);
+    struct block *first = &access->blocks[slot - before];
+    mim_lsn_t from = start - (mim_lsn_t)before * BLOCK_SIZE;
+    mim_lsn_t until = start + (mim_lsn_t)(behind + 1u) * BLOCK_SIZE;
+    until = until < end ? until : end;
+    uint32_t there = before == 0 ? first->size : 0; /* of the first block */
+    for (uint32_t i = 0; i <= before + behind; i++) {
+        first[i].size = 0; /* whatever happens, they are overwritten */
+    }
+    int rc = read_at(access, segment, from + there, access->memory + (size_t)(slot - before) * BLOCK_SIZE + there,
+                     (size_t)(until - from) - there, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i <= before + behind; i++) {
+        mim_lsn_t lsn = from + (mim_lsn_t)i * BLOCK_SIZE;
+        first[i] = (struct block){.lsn = lsn, .size = until - lsn < BLOCK_SIZE ? (uint32_t)(until - lsn) : BLOCK_SIZE};
+    }
+    access->run_first = from;
+    access->run_end = until;
+    return 0;
+}
+
 /** What stands at an LSN, as far as its block goes: borrowed until the next call. */
 static int peek(struct mim_access *access, mim_lsn_t lsn, const uint8_t **ret_bytes, size_t *ret_size,
                 struct mim_error *reterr) {
@@ -299,11 +349,10 @@ static int peek(struct mim_access *access, mim_lsn_t lsn, const uint8_t **ret_by
         *hit = (struct block){.lsn = start};
     }
     if (hit->size < size) {
-        rc = read_at(access, segment, start + hit->size, memory + hit->size, size - hit->size, reterr);
+        rc = blocks_read(access, segment, start, end, reterr);
         if (rc != 0) {
             return rc;
         }
-        hit->size = size;
     }
     *ret_bytes = memory + (lsn - start);
     *ret_size = (size_t)(start + hit->size - lsn);
@@ -322,7 +371,7 @@ static int copy_bytes(struct mim_access *access, mim_lsn_t lsn, size_t size, uin
     if (size > end - lsn) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "what begins at LSN %" PRIu64 " ends beyond its segment", lsn);
     }
-    if (size > BLOCK_SIZE) {
+    if (size > DIRECT_SIZE) {
         return read_at(access, segment, lsn, buffer, size, reterr);
     }
     while (size > 0) {
