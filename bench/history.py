@@ -81,23 +81,16 @@ class Figures:
             print(f"{name:<46} {text}", flush=True)
 
 
-def bytes_read(client):
-    for line in client.call("INFO", "history").splitlines():
-        if line.startswith("history_bytes_read:"):
-            return int(line.split(":")[1])
-    raise SystemExit("no history_bytes_read in INFO")
-
-
 def measure(client, figures, name, words, times=1):
     """The first time with its bytes, then the median of some more: what was read is in the page cache in any case."""
     took = []
-    before = bytes_read(client)
+    before = info_number(client, "history_bytes_read")
     for _ in range(times):
         began = time.perf_counter()
         reply = client.call(*words, timeout=600)
         took.append((time.perf_counter() - began) * 1e3)
         if len(took) == 1:
-            read = bytes_read(client) - before
+            read = info_number(client, "history_bytes_read") - before
     extra = {"again_ms": statistics.median(took[1:])} if times > 1 else {}
     figures.add(name, first_ms=took[0], bytes_read=read, **extra)
     return reply
@@ -172,6 +165,23 @@ def follow(server, figures):
                 commands_per_second=rate)
 
 
+def info_number(client, field):
+    for line in client.call("INFO", "history").splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split(":")[1])
+    raise SystemExit(f"no {field} in INFO")
+
+
+def filters_settled(client):
+    """Waits until no filter was written for two seconds."""
+    seen, since = -1, time.monotonic()
+    while time.monotonic() - since < 2:
+        now = info_number(client, "correlation_filters_built_after_rolls")
+        if now != seen:
+            seen, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
 def find_operation(directory, figures):
     total = int(10_000_000 * ARGUMENTS.scale)
     server = Server(directory, args=["--durability", "none"]).start()
@@ -186,6 +196,7 @@ def find_operation(directory, figures):
             raise SystemExit(f"{len(reply)} events of {operation}, not {found}")
 
     with server.client(timeout=600) as client:
+        filters_settled(client)
         figures.add("journal of operations", events=client.call("DIGEST")[0], journal_bytes=journal,
                     loaded_per_second=rate)
         search(client, "CORR, filters written after rolls", "wanted", 6)

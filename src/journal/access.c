@@ -284,20 +284,33 @@ static int read_at(struct mim_access *access, const struct mim_segment *segment,
     return got == size ? 0 : mim_error_set(reterr, MIM_E_IO, "short read of the journal at LSN %" PRIu64, lsn + got);
 }
 
-/** How many blocks before and behind the one at `start` are read with it. Blocks of one run lie side by side in memory. */
+static bool block_is_there(const struct mim_access *access, mim_lsn_t start) {
+    const struct block *block = &access->blocks[(start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u)];
+    return block->lsn == start && block->size == BLOCK_SIZE;
+}
+
+/** How many blocks before and behind the one at `start` are read with it: those that lie side by side in memory, up to
+ *  one that is there. */
 static void run_around(const struct mim_access *access, const struct mim_segment *segment, mim_lsn_t start,
                        mim_lsn_t end, uint32_t *ret_before, uint32_t *ret_behind) {
     uint32_t slot = (uint32_t)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
-    uint64_t most = 0;
+    uint32_t n = 0;
     *ret_before = *ret_behind = 0;
     if (start + BLOCK_SIZE == access->run_first) {
-        most = (start - segment->header.base_lsn) >> BLOCK_SHIFT;
-        most = most < slot ? most : slot;
-        *ret_before = (uint32_t)(most < RUN_BLOCKS - 1u ? most : RUN_BLOCKS - 1u);
+        mim_lsn_t at = start;
+        while (n < RUN_BLOCKS - 1u && n < slot && at > segment->header.base_lsn &&
+               !block_is_there(access, at - BLOCK_SIZE)) {
+            at -= BLOCK_SIZE;
+            n++;
+        }
+        *ret_before = n;
     } else if (start <= access->run_end && access->run_end < start + BLOCK_SIZE) {
-        most = (end - start - 1) >> BLOCK_SHIFT;
-        most = most < BLOCK_COUNT - 1u - slot ? most : BLOCK_COUNT - 1u - slot;
-        *ret_behind = (uint32_t)(most < RUN_BLOCKS - 1u ? most : RUN_BLOCKS - 1u);
+        mim_lsn_t at = start + BLOCK_SIZE;
+        while (n < RUN_BLOCKS - 1u && slot + n + 1u < BLOCK_COUNT && at < end && !block_is_there(access, at)) {
+            at += BLOCK_SIZE;
+            n++;
+        }
+        *ret_behind = n;
     }
 }
 
@@ -484,10 +497,9 @@ int mim_access_frame_header(struct mim_access *access, mim_lsn_t lsn, struct mim
     return 0;
 }
 
-int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
-                     struct mim_error *reterr) {
+int mim_access_record(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
+                      struct mim_error *reterr) {
     struct mim_record record = {0};
-    struct mim_frame_header header = {0};
     int rc = record_read(access, lsn, &access->event_copy, &record, reterr);
     if (rc != 0) {
         return rc;
@@ -495,17 +507,23 @@ int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journa
     if (record.type > MIM_RECORD_EVENT_MAX || record.frame_offset > lsn || record.tx_offset > record.frame_offset) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "no event at LSN %" PRIu64, lsn);
     }
-    rc = mim_access_frame_header(access, lsn - record.frame_offset, &header, reterr);
+    *ret_event = (struct mim_journal_event){.record = record, .lsn = lsn};
+    return 0;
+}
+
+int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
+                     struct mim_error *reterr) {
+    struct mim_journal_event event = {0};
+    struct mim_frame_header header = {0};
+    int rc = mim_access_record(access, lsn, &event, reterr);
+    rc = rc != 0 ? rc : mim_access_frame_header(access, lsn - event.record.frame_offset, &header, reterr);
     if (rc != 0) {
         return rc;
     }
-    *ret_event = (struct mim_journal_event){
-        .record = record,
-        .lsn = lsn,
-        .position = header.first_position + record.index,
-        .time_ms = header.base_time_ms + record.time_delta_ms,
-        .epoch = header.epoch,
-    };
+    event.position = header.first_position + event.record.index;
+    event.time_ms = header.base_time_ms + event.record.time_delta_ms;
+    event.epoch = header.epoch;
+    *ret_event = event;
     return 0;
 }
 
