@@ -4,6 +4,9 @@
 
 #include "journal/correlation.h"
 
+#define WORK_NS     1000000u
+#define REST_FACTOR 4u /* rests for so many times as long as it worked */
+
 void mim_filter_keeper_close(struct mim_filter_keeper *keeper) {
     keeper->index = mim_correlations_free(keeper->index);
     keeper->access = mim_access_free(keeper->access);
@@ -25,7 +28,8 @@ static int keeper_look(struct mim_filter_keeper *keeper, struct mim_runners *run
     return rc;
 }
 
-bool mim_filter_keeper_step(struct mim_filter_keeper *keeper, struct mim_runners *runners) {
+/** A piece of work; false: there is none. */
+static bool keeper_step(struct mim_filter_keeper *keeper, struct mim_runners *runners) {
     struct mim_error ignored; /* filters are never needed: a search does it, or the next roll tries again */
     int rc = 0;
     if (!keeper->busy) {
@@ -48,4 +52,16 @@ bool mim_filter_keeper_step(struct mim_filter_keeper *keeper, struct mim_runners
     mim_correlations_stats(keeper->index, &stats);
     atomic_store_explicit(&runners->filters_built, stats.filters_built, memory_order_relaxed);
     return keeper->busy;
+}
+
+uint64_t mim_filter_keeper_run(struct mim_filter_keeper *keeper, struct mim_runners *runners) {
+    uint64_t begun = runners->clock.monotonic_ns(runners->clock.context);
+    uint64_t worked = 0;
+    while (worked < WORK_NS) {
+        if (!keeper_step(keeper, runners)) {
+            return UINT64_MAX;
+        }
+        worked = runners->clock.monotonic_ns(runners->clock.context) - begun;
+    }
+    return worked * REST_FACTOR;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The preparer thread's second duty: after a roll it reads the complete segment, which the page cache still holds, and
 // writes its correlation filter, so that not even the first search has to read it. In small pieces, never before a
-// spare that is needed, never on the engine's thread; what fails is left to the searches.
+// spare that is needed, never on the engine's thread, a fifth of the time at most; what fails is left to the searches.
 #ifndef MIM_SERVER_FILTER_KEEPER_H
 #define MIM_SERVER_FILTER_KEEPER_H
 
@@ -19,8 +19,8 @@ struct mim_filter_keeper {
     bool busy;
 };
 
-/** A piece of work; false: there is none. */
-bool mim_filter_keeper_step(struct mim_filter_keeper *keeper, struct mim_runners *runners);
+/** Works for about a millisecond. Returns how long to rest, in ns: UINT64_MAX when nothing is left to be done. */
+uint64_t mim_filter_keeper_run(struct mim_filter_keeper *keeper, struct mim_runners *runners);
 void mim_filter_keeper_close(struct mim_filter_keeper *keeper);
 
 #endif

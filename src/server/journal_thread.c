@@ -157,9 +157,11 @@ static void *preparer_run(void *context) {
         if (rc > 0 || before != atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire)) {
             loop_notify(runners);
         }
-        if (rc <= 0 && !mim_filter_keeper_step(&keeper, runners)) {
-            preparer_rest(runners, rc == MIM_E_NO_SPACE ? PREPARER_PAUSE_NS : UINT64_MAX);
+        if (rc > 0) {
+            continue;
         }
+        uint64_t pause = mim_filter_keeper_run(&keeper, runners);
+        preparer_rest(runners, pause < PREPARER_PAUSE_NS || rc != MIM_E_NO_SPACE ? pause : PREPARER_PAUSE_NS);
     }
     mim_filter_keeper_close(&keeper);
     return NULL;
