@@ -353,6 +353,7 @@ static int peek(struct mim_access *access, mim_lsn_t lsn, const uint8_t **ret_by
     if (rc != 0) {
         return rc;
     }
+    MIM_ASSERT(segment != NULL);
     mim_lsn_t start = segment->header.base_lsn + ((lsn - segment->header.base_lsn) & ~(uint64_t)(BLOCK_SIZE - 1u));
     unsigned slot = (unsigned)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
     hit = &access->blocks[slot];
@@ -381,6 +382,7 @@ static int copy_bytes(struct mim_access *access, mim_lsn_t lsn, size_t size, uin
     if (rc != 0) {
         return rc;
     }
+    MIM_ASSERT(segment != NULL);
     if (size > end - lsn) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "what begins at LSN %" PRIu64 " ends beyond its segment", lsn);
     }

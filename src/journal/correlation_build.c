@@ -229,6 +229,7 @@ static int file_begin(struct mim_filter_build *build, struct mim_storage storage
 
 /** Writes some rows with their checks. */
 static int file_rows(struct mim_filter_build *build, struct mim_storage storage, struct mim_error *reterr) {
+    MIM_ASSERT(build->rows != NULL);
     size_t row_size = mim_filter_row_size((uint32_t)build->block_count);
     uint8_t *from = build->rows + build->row_written * row_size;
     uint64_t offset = MIM_FILTER_HEADER_SIZE + build->block_count * MIM_FILTER_ENTRY_SIZE;
