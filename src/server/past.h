@@ -12,12 +12,11 @@
 #include "journal/correlation.h"
 #include "server/internal.h"
 
-#define MIM_PAST_SLICE_NS     200000ull      /* of one turn for all of it: what it may add to others' latency */
-#define MIM_PAST_VISIT_EVENTS 256u           /* a follower's share before the next one's */
-#define MIM_PAST_ENCODED      1024u          /* newest encoded events, shared by all followers; a power of two */
-#define MIM_PAST_ENCODED_KEPT (16u << 10)    /* bytes of one such that are kept for reuse */
-#define MIM_JOURNAL_COUNT     1000u          /* of JOURNAL without COUNT */
-#define MIM_FOLLOW_STUCK_NS   60000000000ull /* a follower that reads nothing for so long is dropped */
+#define MIM_PAST_SLICE_NS     200000ull   /* of one turn for all of it: what it may add to others' latency */
+#define MIM_PAST_VISIT_EVENTS 256u        /* a follower's share before the next one's */
+#define MIM_PAST_ENCODED      1024u       /* newest encoded events, shared by all followers; a power of two */
+#define MIM_PAST_ENCODED_KEPT (16u << 10) /* bytes of one such that are kept for reuse */
+#define MIM_JOURNAL_COUNT     1000u       /* of JOURNAL without COUNT */
 
 enum mim_past_kind { MIM_PAST_STATE, MIM_PAST_EVENTS, MIM_PAST_JOURNAL };
 

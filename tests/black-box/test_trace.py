@@ -242,5 +242,31 @@ def info_history(context):
         equal(number(client, "followers"), 1, "followers after UNFOLLOW")
 
 
+@test("a follower that does not read is dropped with an error it can read, and goes on where it stopped")
+def follower_dropped(context):
+    server = context.server()
+    with server.client() as client, server.client() as asleep:
+        client.call("CONFIG", "SET", "follower-timeout", 1)
+        equal(client.call("CONFIG", "GET", "follower-timeout"), ["follower-timeout", "1"], "CONFIG GET")
+        open_account(client, "d")
+        note = "n" * 1000
+        for _ in range(30):
+            client.send_raw(b"".join(encode("DO", "account/d", "Deposit", "amount", 1, "note", note) for _ in range(300)))
+            client.read_all(300)
+        asleep.send("FOLLOW", "FROM", 1)
+        wait_for(lambda: number(client, "followers_dropped") == 1, 30, "the follower to be dropped")
+        equal(number(client, "followers"), 0, "followers")
+        equal(asleep.read(), "OK", "the answer of FOLLOW")
+        *messages, last = asleep.read_until_closed()
+        seen = [json.loads(message[1])["position"] for message in messages]
+        equal(seen, list(range(1, len(seen) + 1)), "events up to there")
+        check(str(last).startswith("OVERLOADED the follower read nothing for 1 s"), f"the error {last!r}")
+        with server.client() as again:
+            again.send("FOLLOW", "FROM", len(seen) + 1)
+            equal(again.read(), "OK", "the answer of FOLLOW")
+            for position in range(len(seen) + 1, 9002):
+                equal(json.loads(again.read()[1])["position"], position, "the next position")
+
+
 if __name__ == "__main__":
     sys.exit(main())
