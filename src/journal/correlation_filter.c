@@ -72,8 +72,9 @@ static bool header_decode(const uint8_t bytes[MIM_FILTER_HEADER_SIZE], uint64_t 
     uint8_t wanted[MIM_FILTER_HEADER_SIZE];
     uint32_t blocks = mim_get32(bytes + 12);
     uint32_t rows = mim_get32(bytes + 72);
+    uint64_t most = (identity->end_lsn - identity->base_lsn) / MIM_FRAME_HEADER_SIZE; /* frames, and ids in a block */
     (void)mim_filter_header_encode(identity, blocks, rows, mim_get64(bytes + 80), wanted);
-    if (memcmp(bytes, wanted, sizeof(wanted)) != 0 || (blocks > 0) != (rows > 0)) {
+    if (memcmp(bytes, wanted, sizeof(wanted)) != 0 || (blocks > 0) != (rows > 0) || blocks > most || rows > most) {
         return false;
     }
     *ret_blocks = blocks;
@@ -85,6 +86,7 @@ static bool header_decode(const uint8_t bytes[MIM_FILTER_HEADER_SIZE], uint64_t 
 /** The file while it is looked at. */
 struct looking {
     struct mim_storage storage;
+    const struct mim_filter_identity *identity;
     mim_file_t file;
     struct mim_correlation_stats *stats; /* NULL: not counted */
     uint32_t blocks, rows;
@@ -104,17 +106,17 @@ static bool read_exactly(const struct looking *l, void *buffer, size_t size, uin
     return got == size;
 }
 
-static bool look_open(struct looking *l, const struct mim_filter_identity *identity) {
+static bool look_open(struct looking *l) {
     char path[MIM_CORRELATION_PATH_SIZE];
     uint8_t header[MIM_FILTER_HEADER_SIZE];
     uint64_t size = 0;
     struct mim_error ignored;
-    mim_filter_path(identity->first_position, "", path);
+    mim_filter_path(l->identity->first_position, "", path);
     if (mim_file_open(l->storage, path, MIM_OPEN_READ, &l->file, &ignored) != 0) {
         return false;
     }
     if (mim_file_size(l->storage, l->file, &size, &ignored) == 0 && read_exactly(l, header, sizeof(header), 0) &&
-        header_decode(header, size, identity, &l->blocks, &l->rows)) {
+        header_decode(header, size, l->identity, &l->blocks, &l->rows)) {
         l->table_check = mim_get64(header + 80);
         l->check = mim_get64(header + 88);
         return true;
@@ -124,8 +126,8 @@ static bool look_open(struct looking *l, const struct mim_filter_identity *ident
 }
 
 bool mim_filter_exists(struct mim_storage storage, const struct mim_filter_identity *identity) {
-    struct looking l = {.storage = storage};
-    bool there = look_open(&l, identity);
+    struct looking l = {.storage = storage, .identity = identity};
+    bool there = look_open(&l);
     if (there) {
         mim_file_close(storage, l.file);
     }
@@ -149,6 +151,10 @@ static bool look_matches(const struct looking *l, const uint8_t *row, uint8_t *t
         const uint8_t *entry = table + (size_t)i * MIM_FILTER_ENTRY_SIZE;
         struct mim_correlation_block block = {
             .lsn = mim_get64(entry), .end = mim_get64(entry + 8), .first_position = mim_get64(entry + 16)};
+        if (block.lsn < l->identity->base_lsn + MIM_SEGMENT_HEADER_SIZE || block.lsn >= block.end ||
+            block.end > l->identity->end_lsn || block.first_position < l->identity->first_position) {
+            return false;
+        }
         *ret_code = mim_filter_found(search, &block, reterr);
     }
     return true;
@@ -176,8 +182,8 @@ static int look_up(const struct looking *l, struct mim_correlation_search *searc
 int mim_filter_lookup(struct mim_storage storage, const struct mim_filter_identity *identity,
                       struct mim_correlation_search *search, struct mim_correlation_stats *stats,
                       struct mim_error *reterr) {
-    struct looking l = {.storage = storage, .stats = stats};
-    if (!look_open(&l, identity)) {
+    struct looking l = {.storage = storage, .identity = identity, .stats = stats};
+    if (!look_open(&l)) {
         return MIM_E_NOT_FOUND;
     }
     size_t before = search->block_count;
