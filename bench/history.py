@@ -21,7 +21,14 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "black-box"))
 
 from harness import BINARY, Server  # noqa: E402
 
+SERVERS = []
 PUSH = b"*2\r\n$5\r\nevent\r\n"
+
+
+def started(directory):
+    server = Server(directory, args=["--durability", "none"])
+    SERVERS.append(server)
+    return server.start()
 
 
 def load(server, lines):
@@ -98,7 +105,7 @@ def measure(client, figures, name, words, times=1):
 
 def past_states(directory, figures):
     total, long = int(5_000_000 * ARGUMENTS.scale), int(1_000_000 * ARGUMENTS.scale)
-    server = Server(directory, args=["--durability", "none"]).start()
+    server = started(directory)
     load(server, opened(["long"] + [f"a-{n}" for n in range(999)]))
     rate = load(server, long_stream(total, long))
     server.restart()
@@ -184,7 +191,7 @@ def filters_settled(client):
 
 def find_operation(directory, figures):
     total = int(10_000_000 * ARGUMENTS.scale)
-    server = Server(directory, args=["--durability", "none"]).start()
+    server = started(directory)
     load(server, opened([f"a-{n}" for n in range(999)]))
     rate = load(server, operations(total, "wanted"))
     journal = sum(os.path.getsize(path) for path in server.journal_files() if path.endswith(".journal"))
@@ -227,6 +234,8 @@ def main():
         os.mkdir(scratch)
         find_operation(scratch, figures)
     finally:
+        for server in SERVERS:
+            server.kill()
         shutil.rmtree(scratch, ignore_errors=True)
     if ARGUMENTS.json:
         print(json.dumps(figures.items, indent=1))
