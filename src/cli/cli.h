@@ -10,6 +10,8 @@ int mim_cli_digest(int argc, char **argv);
 int mim_cli_history(int argc, char **argv);
 int mim_cli_check(int argc, char **argv);
 int mim_cli_schema(int argc, char **argv);
+int mim_cli_state(int argc, char **argv);
+int mim_cli_trace(int argc, char **argv);
 int mim_cli_snapshot(int argc, char **argv);
 int mim_cli_restore(int argc, char **argv);
 int mim_cli_promote(int argc, char **argv);

@@ -3,17 +3,10 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/clock.h"
 #include "cli/cli.h"
-#include "cli/live.h"
-#include "cli/model_option.h"
+#include "cli/offline.h"
 #include "cli/options.h"
-#include "cli/progress.h"
-#include "engine/cloudevent.h"
-#include "engine/timetravel.h"
-#include "snapshot/snapshot.h"
 
 struct telling {
     const char *dir;
@@ -21,9 +14,7 @@ struct telling {
     uint64_t from;
     uint64_t to;
     bool json;
-    struct mim_engine *engine;
-    struct mim_access *access;
-    struct mim_cloudevents *events;
+    struct mim_offline offline;
     struct mim_fold *fold;
     json_t *state;  /* after the version before */
     json_t *source; /* of the event: a CloudEvent */
@@ -90,8 +81,8 @@ static int tell_event(struct telling *t, struct mim_journal_event *event, struct
     json_t *after = state_now(t);
     if (event->record.version >= t->from) {
         struct mim_buffer text = {0};
-        rc = mim_access_transaction(t->access, event, reterr);
-        rc = rc != 0 ? rc : mim_cloudevents_encode(t->events, event, &text, reterr);
+        rc = mim_access_transaction(t->offline.access, event, reterr);
+        rc = rc != 0 ? rc : mim_cloudevents_encode(t->offline.events, event, &text, reterr);
         t->source = rc != 0 ? NULL : json_loadb((const char *)text.data, text.size, 0, NULL);
         if (t->source != NULL && t->json) {
             print_json(t, after);
@@ -107,19 +98,11 @@ static int tell_event(struct telling *t, struct mim_journal_event *event, struct
 }
 
 static int tell_stream(struct telling *t, const char *address, struct mim_error *reterr) {
-    const char *slash = strchr(address, '/');
-    if (slash == NULL) {
-        return mim_error_set(reterr, MIM_E_USAGE, "the aggregate must be given as type/id");
-    }
     struct mim_stream_tip tip = {0};
     unsigned aggregate = 0;
     mim_stream_t stream = 0;
-    int rc = mim_engine_tip(t->engine, mim_slice_of(address, (size_t)(slash - address)), mim_slice_text(slash + 1),
-                            &aggregate, &stream, &tip, reterr);
-    if (rc == MIM_E_NOT_FOUND) {
-        return mim_error_set(reterr, rc, "%s does not exist", address);
-    }
-    rc = rc != 0 ? rc : mim_fold_new(t->engine, aggregate, stream, &t->fold, reterr);
+    int rc = mim_offline_tip(&t->offline, address, &aggregate, &stream, &tip, reterr);
+    rc = rc != 0 ? rc : mim_fold_new(t->offline.engine, aggregate, stream, &t->fold, reterr);
     if (rc != 0) {
         return rc;
     }
@@ -127,46 +110,10 @@ static int tell_stream(struct telling *t, const char *address, struct mim_error 
     struct mim_journal_event event = {0};
     mim_version_t to = t->to < tip.version ? (mim_version_t)t->to : tip.version;
     mim_stream_walk_init(&walk, &tip, 1, to);
-    while (rc == 0 && (rc = mim_stream_walk_next(&walk, t->access, &event, reterr)) == 0) {
+    while (rc == 0 && (rc = mim_stream_walk_next(&walk, t->offline.access, &event, reterr)) == 0) {
         rc = tell_event(t, &event, reterr);
     }
     return rc == MIM_E_NOT_FOUND ? 0 : rc;
-}
-
-static int history_run(struct telling *t, struct mim_storage storage, const struct mim_compiled *compiled,
-                       const char *address, struct mim_error *reterr) {
-    struct mim_progress progress;
-    mim_progress_begin(&progress, "replaying", "B");
-    struct mim_engine_options engine_options = {.compiled = compiled};
-    struct mim_restore_options restore = {
-        .verify = MIM_VERIFY_EAGER, .threads = 2, .position_max = UINT64_MAX, .lsn_max = UINT64_MAX};
-    struct mim_recovery_options recovery_options = {.progress = mim_progress_callback, .progress_context = &progress};
-    struct mim_restored restored;
-    struct mim_recovery recovery;
-    struct mim_live live = {0};
-    struct mim_error error;
-    int rc;
-    do {
-        error = (struct mim_error){0};
-        rc = mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &t->engine, &restored,
-                                  &recovery, &error);
-    } while (mim_live_look_again(&live, rc, &error));
-    mim_progress_end(&progress);
-    if (rc != 0) {
-        *reterr = error;
-        return rc;
-    }
-    rc = mim_access_open(storage, &t->access, reterr);
-    rc = rc != 0 ? rc : mim_access_set_limit(t->access, recovery.ending.lsn, 0, reterr);
-    rc = rc != 0 ? rc : mim_cloudevents_new(t->engine, &t->events, reterr);
-    rc = rc != 0 ? rc : tell_stream(t, address, reterr);
-    (void)mim_fold_free(t->fold);
-    json_decref(t->state);
-    (void)mim_cloudevents_free(t->events);
-    (void)mim_access_free(t->access);
-    mim_recovery_deinit(&recovery);
-    (void)mim_engine_free(t->engine);
-    return rc;
 }
 
 int mim_cli_history(int argc, char **argv) {
@@ -196,14 +143,12 @@ int mim_cli_history(int argc, char **argv) {
         rc = mim_error_set(&error, MIM_E_USAGE, "one aggregate is wanted as type/id (see --help)");
     }
     rc = rc != 0 ? rc : mim_options_want(argv, 0, t.dir, &error);
-    struct mim_compiled *compiled = NULL;
-    struct mim_storage storage = {0};
-    rc = rc != 0 ? rc : mim_cli_model(t.model, &compiled, &error);
-    rc = rc != 0 ? rc : mim_storage_posix_open(t.dir, false, &storage, &error);
     if (rc == 0) {
-        rc = history_run(&t, storage, compiled, argv[0], &error);
-        mim_storage_posix_close(&storage);
+        rc = mim_offline_open(t.dir, t.model, &t.offline, &error);
+        rc = rc != 0 ? rc : tell_stream(&t, argv[0], &error);
+        (void)mim_fold_free(t.fold);
+        json_decref(t.state);
+        mim_offline_close(&t.offline);
     }
-    (void)mim_compiled_free(compiled);
     return rc == 0 ? 0 : mim_cli_fail("history", &error);
 }

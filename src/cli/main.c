@@ -26,6 +26,8 @@ static const struct subcommand subcommands[] = {
     {"switchover", mim_cli_switchover, "hand a primary's role to a standby, without loss"},
     {"schema", mim_cli_schema, "print the model as JSON Schema or AsyncAPI"},
     {"check", mim_cli_check, "check a model: its descriptors, and that it replays a journal the same each time"},
+    {"state", mim_cli_state, "one aggregate's state now, or at a version, position or time"},
+    {"trace", mim_cli_trace, "the causal tree of one operation, with times"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Blocks of 16 KiB, direct-mapped by LSN; see access.h. A block that reaches to the limit is filled up later from
-// where it ended: bytes below the limit are read once.
+// Blocks of 4 KiB, direct-mapped by LSN; see access.h. A hop along back references reads one block; who reads on beside
+// what was read last, forwards or backwards, gets 64 KiB at once. A block that reaches to the limit is filled up later
+// from where it ended.
 #include "journal/access.h"
 
 #include <inttypes.h>
@@ -8,9 +9,11 @@
 
 #include "base/assert.h"
 
-#define BLOCK_SHIFT 14u
+#define BLOCK_SHIFT 12u
 #define BLOCK_SIZE  (1u << BLOCK_SHIFT)
-#define BLOCK_COUNT 256u
+#define BLOCK_COUNT 1024u
+#define RUN_BLOCKS  16u         /* read at once by who reads on */
+#define DIRECT_SIZE (16u << 10) /* more bytes than these are not read through blocks */
 #define FILE_COUNT  8u
 #define SIGHT_SHIFT 20u /* one remembered frame per MiB */
 #define NAME_DIGITS 20u
@@ -50,7 +53,8 @@ struct mim_access {
     mim_lsn_t limit;
     mim_lsn_t covered; /* the table knows every segment that holds a byte before it */
     struct block blocks[BLOCK_COUNT];
-    uint8_t *memory; /* BLOCK_COUNT * BLOCK_SIZE */
+    uint8_t *memory;              /* BLOCK_COUNT * BLOCK_SIZE */
+    mim_lsn_t run_first, run_end; /* what was read into blocks last */
     struct open_file files[FILE_COUNT];
     uint64_t file_clock;
     struct record_copy event_copy, first_copy;
@@ -284,6 +288,65 @@ static int read_at(struct mim_access *access, const struct mim_segment *segment,
     return got == size ? 0 : mim_error_set(reterr, MIM_E_IO, "short read of the journal at LSN %" PRIu64, lsn + got);
 }
 
+static bool block_is_there(const struct mim_access *access, mim_lsn_t start) {
+    const struct block *block = &access->blocks[(start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u)];
+    return block->lsn == start && block->size == BLOCK_SIZE;
+}
+
+/** How many blocks before and behind the one at `start` are read with it: those that lie side by side in memory, up to
+ *  one that is there. */
+static void run_around(const struct mim_access *access, const struct mim_segment *segment, mim_lsn_t start,
+                       mim_lsn_t end, uint32_t *ret_before, uint32_t *ret_behind) {
+    uint32_t slot = (uint32_t)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
+    uint32_t n = 0;
+    *ret_before = *ret_behind = 0;
+    if (start + BLOCK_SIZE == access->run_first) {
+        mim_lsn_t at = start;
+        while (n < RUN_BLOCKS - 1u && n < slot && at > segment->header.base_lsn &&
+               !block_is_there(access, at - BLOCK_SIZE)) {
+            at -= BLOCK_SIZE;
+            n++;
+        }
+        *ret_before = n;
+    } else if (start <= access->run_end && access->run_end < start + BLOCK_SIZE) {
+        mim_lsn_t at = start + BLOCK_SIZE;
+        while (n < RUN_BLOCKS - 1u && slot + n + 1u < BLOCK_COUNT && at < end && !block_is_there(access, at)) {
+            at += BLOCK_SIZE;
+            n++;
+        }
+        *ret_behind = n;
+    }
+}
+
+/** Reads the block at `start`, of which some bytes may be there, and those beside it. */
+static int blocks_read(struct mim_access *access, const struct mim_segment *segment, mim_lsn_t start, mim_lsn_t end,
+                       struct mim_error *reterr) {
+    uint32_t slot = (uint32_t)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
+    uint32_t before = 0;
+    uint32_t behind = 0;
+    run_around(access, segment, start, end, &before, &behind);
+    struct block *first = &access->blocks[slot - before];
+    mim_lsn_t from = start - (mim_lsn_t)before * BLOCK_SIZE;
+    mim_lsn_t until = start + (mim_lsn_t)(behind + 1u) * BLOCK_SIZE;
+    until = until < end ? until : end;
+    uint32_t there = before == 0 ? first->size : 0; /* of the first block */
+    for (uint32_t i = 0; i <= before + behind; i++) {
+        first[i].size = 0; /* whatever happens, they are overwritten */
+    }
+    int rc = read_at(access, segment, from + there, access->memory + (size_t)(slot - before) * BLOCK_SIZE + there,
+                     (size_t)(until - from) - there, reterr);
+    if (rc != 0) {
+        return rc;
+    }
+    for (uint32_t i = 0; i <= before + behind; i++) {
+        mim_lsn_t lsn = from + (mim_lsn_t)i * BLOCK_SIZE;
+        first[i] = (struct block){.lsn = lsn, .size = until - lsn < BLOCK_SIZE ? (uint32_t)(until - lsn) : BLOCK_SIZE};
+    }
+    access->run_first = from;
+    access->run_end = until;
+    return 0;
+}
+
 /** What stands at an LSN, as far as its block goes: borrowed until the next call. */
 static int peek(struct mim_access *access, mim_lsn_t lsn, const uint8_t **ret_bytes, size_t *ret_size,
                 struct mim_error *reterr) {
@@ -294,6 +357,7 @@ static int peek(struct mim_access *access, mim_lsn_t lsn, const uint8_t **ret_by
     if (rc != 0) {
         return rc;
     }
+    MIM_ASSERT(segment != NULL);
     mim_lsn_t start = segment->header.base_lsn + ((lsn - segment->header.base_lsn) & ~(uint64_t)(BLOCK_SIZE - 1u));
     unsigned slot = (unsigned)((start >> BLOCK_SHIFT) & (BLOCK_COUNT - 1u));
     hit = &access->blocks[slot];
@@ -303,11 +367,10 @@ static int peek(struct mim_access *access, mim_lsn_t lsn, const uint8_t **ret_by
         *hit = (struct block){.lsn = start};
     }
     if (hit->size < size) {
-        rc = read_at(access, segment, start + hit->size, memory + hit->size, size - hit->size, reterr);
+        rc = blocks_read(access, segment, start, end, reterr);
         if (rc != 0) {
             return rc;
         }
-        hit->size = size;
     }
     *ret_bytes = memory + (lsn - start);
     *ret_size = (size_t)(start + hit->size - lsn);
@@ -323,10 +386,11 @@ static int copy_bytes(struct mim_access *access, mim_lsn_t lsn, size_t size, uin
     if (rc != 0) {
         return rc;
     }
+    MIM_ASSERT(segment != NULL);
     if (size > end - lsn) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "what begins at LSN %" PRIu64 " ends beyond its segment", lsn);
     }
-    if (size > BLOCK_SIZE) {
+    if (size > DIRECT_SIZE) {
         return read_at(access, segment, lsn, buffer, size, reterr);
     }
     while (size > 0) {
@@ -439,10 +503,9 @@ int mim_access_frame_header(struct mim_access *access, mim_lsn_t lsn, struct mim
     return 0;
 }
 
-int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
-                     struct mim_error *reterr) {
+int mim_access_record(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
+                      struct mim_error *reterr) {
     struct mim_record record = {0};
-    struct mim_frame_header header = {0};
     int rc = record_read(access, lsn, &access->event_copy, &record, reterr);
     if (rc != 0) {
         return rc;
@@ -450,17 +513,23 @@ int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journa
     if (record.type > MIM_RECORD_EVENT_MAX || record.frame_offset > lsn || record.tx_offset > record.frame_offset) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "no event at LSN %" PRIu64, lsn);
     }
-    rc = mim_access_frame_header(access, lsn - record.frame_offset, &header, reterr);
+    *ret_event = (struct mim_journal_event){.record = record, .lsn = lsn};
+    return 0;
+}
+
+int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
+                     struct mim_error *reterr) {
+    struct mim_journal_event event = {0};
+    struct mim_frame_header header = {0};
+    int rc = mim_access_record(access, lsn, &event, reterr);
+    rc = rc != 0 ? rc : mim_access_frame_header(access, lsn - event.record.frame_offset, &header, reterr);
     if (rc != 0) {
         return rc;
     }
-    *ret_event = (struct mim_journal_event){
-        .record = record,
-        .lsn = lsn,
-        .position = header.first_position + record.index,
-        .time_ms = header.base_time_ms + record.time_delta_ms,
-        .epoch = header.epoch,
-    };
+    event.position = header.first_position + event.record.index;
+    event.time_ms = header.base_time_ms + event.record.time_delta_ms;
+    event.epoch = header.epoch;
+    *ret_event = event;
     return 0;
 }
 

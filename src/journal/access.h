@@ -48,6 +48,10 @@ void mim_access_stats(const struct mim_access *access, struct mim_access_stats *
  *  archived); DAMAGED when no event stands there; IO. Cost: no system call when block and header are cached. */
 MIM_CHECKED int mim_access_event(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
                                  struct mim_error *reterr);
+/** The record alone: `position`, `time_ms` and `epoch` stay 0, and its frame's header is not read. Who only follows
+ *  references needs no more; the chain of references is checked by versions. Errors as above. */
+MIM_CHECKED int mim_access_record(struct mim_access *access, mim_lsn_t lsn, struct mim_journal_event *ret_event,
+                                  struct mim_error *reterr);
 /** Fills in what the transaction's first record says about the event that was read last. */
 MIM_CHECKED int mim_access_transaction(struct mim_access *access, struct mim_journal_event *event,
                                        struct mim_error *reterr);

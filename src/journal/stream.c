@@ -18,10 +18,11 @@ static bool is_beyond(const struct mim_journal_event *event, enum mim_stream_mea
     }
 }
 
-/** Reads an event that must have this version. */
-static int read_version(struct mim_access *access, mim_lsn_t lsn, mim_version_t version,
+/** Reads an event that must have this version; `placed`: with its position and time. */
+static int read_version(struct mim_access *access, mim_lsn_t lsn, mim_version_t version, bool placed,
                         struct mim_journal_event *ret_event, struct mim_error *reterr) {
-    int rc = mim_access_event(access, lsn, ret_event, reterr);
+    int rc =
+        placed ? mim_access_event(access, lsn, ret_event, reterr) : mim_access_record(access, lsn, ret_event, reterr);
     if (rc == 0 && ret_event->record.version != version) {
         return mim_error_set(reterr, MIM_E_DAMAGED, "LSN %" PRIu64 " holds version %u of a stream, %u was expected",
                              lsn, ret_event->record.version, version);
@@ -53,6 +54,7 @@ static mim_version_t step_of(unsigned level) {
 static int hop_back(struct mim_access *access, enum mim_stream_measure measure, uint64_t value,
                     struct mim_journal_event *event, bool *ret_found, struct mim_error *reterr) {
     mim_lsn_t skips[MIM_SKIP_LEVELS];
+    bool placed = measure != MIM_BY_VERSION;
     struct mim_journal_event from = *event; /* its slices die with the next read; numbers do not */
     for (unsigned level = skips_of(event, skips); level > 0; level--) {
         mim_version_t step = step_of(level - 1);
@@ -60,7 +62,7 @@ static int hop_back(struct mim_access *access, enum mim_stream_measure measure, 
             (measure == MIM_BY_VERSION && from.record.version - step < value)) {
             continue;
         }
-        int rc = read_version(access, skips[level - 1], from.record.version - step, event, reterr);
+        int rc = read_version(access, skips[level - 1], from.record.version - step, placed, event, reterr);
         if (rc != 0) {
             return rc;
         }
@@ -75,7 +77,7 @@ static int hop_back(struct mim_access *access, enum mim_stream_measure measure, 
     if (from.record.version == 1) {
         return MIM_E_NOT_FOUND;
     }
-    int rc = read_version(access, from.record.previous_lsn, from.record.version - 1, event, reterr);
+    int rc = read_version(access, from.record.previous_lsn, from.record.version - 1, placed, event, reterr);
     *ret_found = rc == 0 && !is_beyond(event, measure, value);
     return rc;
 }
@@ -83,7 +85,8 @@ static int hop_back(struct mim_access *access, enum mim_stream_measure measure, 
 int mim_stream_find(struct mim_access *access, const struct mim_stream_tip *tip, enum mim_stream_measure measure,
                     uint64_t value, struct mim_journal_event *ret_event, struct mim_error *reterr) {
     struct mim_journal_event event = {0};
-    int rc = read_version(access, tip->lsn, tip->version, &event, reterr);
+    bool placed = measure != MIM_BY_VERSION;
+    int rc = read_version(access, tip->lsn, tip->version, placed, &event, reterr);
     if (rc != 0) {
         return rc;
     }
@@ -95,7 +98,7 @@ int mim_stream_find(struct mim_access *access, const struct mim_stream_tip *tip,
             continue;
         }
         struct mim_journal_event anchor;
-        rc = read_version(access, tip->anchors[level - 1], version, &anchor, reterr);
+        rc = read_version(access, tip->anchors[level - 1], version, placed, &anchor, reterr);
         if (rc != 0) {
             return rc;
         }
@@ -105,7 +108,7 @@ int mim_stream_find(struct mim_access *access, const struct mim_stream_tip *tip,
         }
     }
     if (!found) { /* the slices of `event` may be gone: read it again */
-        rc = mim_access_event(access, event.lsn, &event, reterr);
+        rc = mim_access_record(access, event.lsn, &event, reterr);
     }
     while (rc == 0 && !found) {
         rc = hop_back(access, measure, value, &event, &found, reterr);
@@ -150,7 +153,7 @@ static int fill_far(struct mim_stream_walk *walk, struct mim_access *access, mim
         if (skips_of(&event, skips) == 0) {
             return mim_error_set(reterr, MIM_E_DAMAGED, "no skip references at LSN %" PRIu64, event.lsn);
         }
-        rc = read_version(access, skips[0], at - MIM_SKIP_BASE, &event, reterr);
+        rc = read_version(access, skips[0], at - MIM_SKIP_BASE, false, &event, reterr);
     }
     return rc;
 }
@@ -191,7 +194,7 @@ static int fill_near(struct mim_stream_walk *walk, struct mim_access *access, st
             break;
         }
         struct mim_journal_event event = {0};
-        rc = read_version(access, lsn, at, &event, reterr);
+        rc = read_version(access, lsn, at, false, &event, reterr);
         lsn = event.record.previous_lsn;
     }
     return rc;
@@ -208,7 +211,7 @@ int mim_stream_walk_next(struct mim_stream_walk *walk, struct mim_access *access
             return rc;
         }
     }
-    int rc = read_version(access, walk->near[walk->next - walk->near_first], walk->next, ret_event, reterr);
+    int rc = read_version(access, walk->near[walk->next - walk->near_first], walk->next, true, ret_event, reterr);
     if (rc == 0) {
         walk->next++;
     }

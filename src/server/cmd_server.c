@@ -107,6 +107,7 @@ static const struct config_name {
     {"databases", false, 0},
     {"dir", false, 0},
     {"durability", false, 0},
+    {"follower-timeout", true, 1000000},
     {"idempotency-window", false, 0},
     {"maxclients", true, 1000000},
     {"maxmemory", false, 0},
@@ -137,6 +138,8 @@ static void config_value(const struct mim_server *server, const char *name, char
         text_text(o->dir, ret_text);
     } else if (strcmp(name, "durability") == 0) {
         durability_text(&o->writer, ret_text);
+    } else if (strcmp(name, "follower-timeout") == 0) {
+        number_text(o->follower_timeout_s, ret_text);
     } else if (strcmp(name, "idempotency-window") == 0) {
         number_text(o->idempotency_window, ret_text);
     } else if (strcmp(name, "maxclients") == 0) {
@@ -202,6 +205,8 @@ static void config_apply(struct mim_server *server, const char *name, uint64_t v
     if (strcmp(name, "busy-poll-us") == 0) {
         o->busy_poll_us = value;
         atomic_store_explicit(&server->runners.busy_poll_ns, value * 1000, memory_order_relaxed);
+    } else if (strcmp(name, "follower-timeout") == 0) {
+        o->follower_timeout_s = value == 0 ? 1 : (uint32_t)value;
     } else if (strcmp(name, "maxclients") == 0) {
         o->clients_max = (uint32_t)value;
     } else if (strcmp(name, "pipeline-max") == 0) {

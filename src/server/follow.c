@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Followers: each is a cursor over the journal's files. Active ones have something to read, live ones stand at the end
 // of what is durable, paused ones wait for their clients to read. An event is encoded once for all of them.
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "server/past.h"
@@ -214,9 +215,11 @@ void mim_follow_tick(struct mim_server *server) {
     struct mim_follower *next;
     for (follower = TAILQ_FIRST(&past->followers[MIM_FOLLOWER_PAUSED]); follower != NULL; follower = next) {
         next = TAILQ_NEXT(follower, link);
-        if (server->now_ns > follower->progress_ns + MIM_FOLLOW_STUCK_NS) {
-            follower_fail(follower, "OVERLOADED",
-                          "the follower did not read for a minute: FOLLOW again FROM where it stopped");
+        if (server->now_ns > follower->progress_ns + server->options.follower_timeout_s * 1000000000ull) {
+            char text[128];
+            (void)snprintf(text, sizeof(text), "the follower read nothing for %u s: FOLLOW again FROM where it stopped",
+                           server->options.follower_timeout_s);
+            follower_fail(follower, "OVERLOADED", text);
         }
     }
 }

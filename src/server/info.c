@@ -260,6 +260,7 @@ static void section_snapshot(struct mim_server *server, struct mim_buffer *out) 
 static void section_replication(struct mim_server *server, struct mim_buffer *out) {
     mim_replication_info(server, out);
 }
+static void section_history(struct mim_server *server, struct mim_buffer *out) { mim_past_info(server, out); }
 
 static void section_model(struct mim_server *server, struct mim_buffer *out) {
     const struct mim_compiled *compiled = server->options.compiled;
@@ -298,6 +299,7 @@ static const struct section {
     {"IMAGE", "Image", section_image},
     {"SNAPSHOT", "Snapshot", section_snapshot},
     {"REPLICATION", "Replication", section_replication},
+    {"HISTORY", "History", section_history},
     {"MODEL", "Model", section_model},
     {"KEYSPACE", "Keyspace", section_keyspace},
 };

@@ -320,6 +320,8 @@ void mim_past_tick(struct mim_server *server);
 bool mim_past_busy(const struct mim_server *server);
 void mim_past_close(struct mim_server *server);
 void mim_past_forget(struct mim_session *session);
+/** INFO's section: followers, jobs, what was read for them. */
+void mim_past_info(struct mim_server *server, struct mim_buffer *out);
 void mim_past_sent(struct mim_session *session); /* its client took bytes */
 void mim_follow_end(struct mim_session *session);
 

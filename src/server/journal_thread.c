@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The journal thread and the preparer thread; see journal_thread.h.
-#include "server/journal_thread.h"
+#include "server/filter_keeper.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -145,21 +145,25 @@ static void preparer_rest(struct mim_runners *runners, uint64_t timeout_ns) {
 
 static void *preparer_run(void *context) {
     struct mim_runners *runners = context;
+    struct mim_filter_keeper keeper = {0};
     while (!atomic_load_explicit(&runners->stopping, memory_order_acquire)) {
         struct mim_error error = {0};
         int before = atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire);
         int rc = mim_preparer_step(runners->storage, runners->ring, runners->segment_size_max, &error);
         if (rc < 0 && rc != MIM_E_NO_SPACE) {
             runner_failed(runners, rc, &error);
-            return NULL;
+            break;
         }
         if (rc > 0 || before != atomic_load_explicit(&runners->ring->spare_state, memory_order_acquire)) {
             loop_notify(runners);
         }
-        if (rc <= 0) {
-            preparer_rest(runners, rc == MIM_E_NO_SPACE ? PREPARER_PAUSE_NS : UINT64_MAX);
+        if (rc > 0) {
+            continue;
         }
+        uint64_t pause = mim_filter_keeper_run(&keeper, runners);
+        preparer_rest(runners, pause < PREPARER_PAUSE_NS || rc != MIM_E_NO_SPACE ? pause : PREPARER_PAUSE_NS);
     }
+    mim_filter_keeper_close(&keeper);
     return NULL;
 }
 

@@ -31,9 +31,10 @@ struct mim_runners {
     _Atomic uint32_t progress;                    /* runners: +1 after every step that did something */
     _Atomic bool stopping;
     _Atomic uint64_t steps, step_ns_total,
-        step_ns_max;        /* steps that wrote and synced; journal: relaxed; INFO: relaxed */
-    _Atomic int failed;     /* negative: a MIM_E_ code, stored after `error`; final */
-    struct mim_error error; /* read it after `failed` */
+        step_ns_max;                                /* steps that wrote and synced; journal: relaxed; INFO: relaxed */
+    _Atomic uint64_t filters_built, filters_failed; /* by the preparer: filter_keeper.h */
+    _Atomic int failed;                             /* negative: a MIM_E_ code, stored after `error`; final */
+    struct mim_error error;                         /* read it after `failed` */
 };
 
 /** Starts both threads. The caller has filled in the first six members and wake_fd, the rest is zero. MEMORY. */

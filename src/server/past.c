@@ -19,7 +19,11 @@ int mim_past_open(struct mim_server *server, struct mim_past **ret_past, struct 
     }
     int rc = mim_access_open(server->storage, &past->access, reterr);
     rc = rc != 0 ? rc : mim_cloudevents_new(server->engine, &past->events, reterr);
+    rc = rc != 0
+             ? rc
+             : mim_correlations_new(server->storage, past->access, MIM_CORRELATION_SEARCH, &past->correlations, reterr);
     if (rc != 0) {
+        (void)mim_cloudevents_free(past->events);
         (void)mim_access_free(past->access);
         free(past);
         return rc;
@@ -40,6 +44,7 @@ void mim_past_close(struct mim_server *server) {
         mim_buffer_deinit(&past->encoded[i].bytes);
     }
     mim_buffer_deinit(&past->json);
+    (void)mim_correlations_free(past->correlations);
     (void)mim_cloudevents_free(past->events);
     (void)mim_access_free(past->access);
     free(past);
@@ -57,6 +62,7 @@ int mim_past_limit(struct mim_server *server, struct mim_error *reterr) {
 struct mim_past_job *mim_past_job_free(struct mim_past_job *job) {
     if (job != NULL) {
         (void)mim_fold_free(job->fold);
+        mim_correlation_search_end(&job->search);
         mim_event_filter_deinit(&job->filter);
         mim_buffer_deinit(&job->reply.out);
         free(job);
@@ -124,6 +130,7 @@ enum mim_verdict_of_call mim_past_start(struct mim_call *call, struct mim_past_j
     }
     job_answer(job, call->reply);
     job_drop(session);
+    server->past->jobs_done++;
     return MIM_CALL_DONE;
 }
 
@@ -136,6 +143,7 @@ bool mim_past_resumed(struct mim_call *call, enum mim_verdict_of_call *ret_verdi
     if (session->past->job->done) {
         job_answer(session->past->job, call->reply);
         job_drop(session);
+        call->server->past->jobs_done++;
         *ret_verdict = MIM_CALL_DONE;
     }
     return true;

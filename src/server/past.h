@@ -9,15 +9,14 @@
 
 #include "engine/cloudevent.h"
 #include "engine/timetravel.h"
-#include "journal/cursor.h"
+#include "journal/correlation.h"
 #include "server/internal.h"
 
-#define MIM_PAST_SLICE_NS     200000ull      /* of one turn for all of it: what it may add to others' latency */
-#define MIM_PAST_VISIT_EVENTS 256u           /* a follower's share before the next one's */
-#define MIM_PAST_ENCODED      1024u          /* newest encoded events, shared by all followers; a power of two */
-#define MIM_PAST_ENCODED_KEPT (16u << 10)    /* bytes of one such that are kept for reuse */
-#define MIM_JOURNAL_COUNT     1000u          /* of JOURNAL without COUNT */
-#define MIM_FOLLOW_STUCK_NS   60000000000ull /* a follower that reads nothing for so long is dropped */
+#define MIM_PAST_SLICE_NS     200000ull   /* of one turn for all of it: what it may add to others' latency */
+#define MIM_PAST_VISIT_EVENTS 256u        /* a follower's share before the next one's */
+#define MIM_PAST_ENCODED      1024u       /* newest encoded events, shared by all followers; a power of two */
+#define MIM_PAST_ENCODED_KEPT (16u << 10) /* bytes of one such that are kept for reuse */
+#define MIM_JOURNAL_COUNT     1000u       /* of JOURNAL without COUNT */
 
 enum mim_past_kind { MIM_PAST_STATE, MIM_PAST_EVENTS, MIM_PAST_JOURNAL };
 
@@ -44,7 +43,8 @@ struct mim_past_job {
     mim_lsn_t back_lsn;
     struct mim_cursor cursor;
     struct mim_event_filter filter;
-    struct mim_reply reply; /* elements of the answer */
+    struct mim_correlation_search search; /* JOURNAL CORR */
+    struct mim_reply reply;               /* elements of the answer */
     int code;
     struct mim_error error;
     TAILQ_ENTRY(mim_past_job) link;
@@ -78,11 +78,13 @@ struct mim_encoded {
 struct mim_past {
     struct mim_access *access;
     struct mim_cloudevents *events;
+    struct mim_correlations *correlations;
     struct mim_past_jobs jobs;
     struct mim_followers followers[MIM_FOLLOWER_STATES];
     struct mim_encoded encoded[MIM_PAST_ENCODED];
     struct mim_buffer json;
     uint64_t followed, dropped; /* events pushed; followers dropped */
+    uint64_t jobs_done;
 };
 
 /* past.c: jobs and slices */

@@ -106,6 +106,13 @@ static int journal_step(struct mim_server *server, struct mim_past_job *job) {
         job->done = true;
         return 0;
     }
+    if (job->search.index != NULL) {
+        int rc = mim_correlation_search_step(&job->search, &job->cursor, &job->error);
+        if (rc != 0) {
+            job->done = rc == MIM_E_NOT_FOUND;
+            return rc == MIM_E_NOT_FOUND || rc == MIM_E_AGAIN ? 0 : rc;
+        }
+    }
     struct mim_frame frame;
     int rc = mim_cursor_frame(&job->cursor, server->past->access, &frame, &job->error);
     for (unsigned i = 0; rc == 0 && i < MIM_PAST_VISIT_EVENTS; i++) {
@@ -139,6 +146,10 @@ static int job_start(struct mim_server *server, struct mim_past_job *job) {
         return events_start(server, job);
     default:
         mim_cursor_init(&job->cursor, job->from);
+        if (job->filter.correlation_size > 0) {
+            mim_correlation_search_begin(&job->search, server->past->correlations,
+                                         mim_slice_of(job->filter.correlation, job->filter.correlation_size));
+        }
         return 0;
     }
 }
@@ -163,6 +174,9 @@ void mim_past_job_run(struct mim_server *server, struct mim_past_job *job, uint6
     unsigned look = job->kind == MIM_PAST_JOURNAL ? 1 : STEPS_PER_LOOK;
     for (unsigned steps = 1; rc == 0 && !job->done; steps++) {
         rc = job_step(server, job);
+        if (job->search.waiting) {
+            break;
+        }
         if (steps % look == 0 && server->clock.monotonic_ns(server->clock.context) >= deadline_ns) {
             break;
         }

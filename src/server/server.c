@@ -27,6 +27,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .idempotency_window = MIM_IDEMPOTENCY_WINDOW_DEFAULT,
         .clients_max = 10000,
         .query_size_max = MIM_COMMAND_SIZE_MAX,
+        .follower_timeout_s = 60,
         .output_size_max = 32u << 20,
         .pipeline_max = 16384,
         .seal_idle_ms = 10,

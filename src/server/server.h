@@ -27,6 +27,7 @@ struct mim_server_options {
     bool keep_commands;
     uint32_t clients_max;          /* 10000, and at most nofile - 64 */
     uint64_t query_size_max;       /* bytes of one request: 1 MiB */
+    uint32_t follower_timeout_s;   /* 60: a follower that reads nothing for so long is dropped */
     uint64_t output_size_max;      /* bytes waiting for one client: 32 MiB hard; reading pauses far below */
     uint32_t pipeline_max;         /* requests un-replied before reading pauses: 16384 */
     uint32_t idle_timeout_s;       /* 0: none */

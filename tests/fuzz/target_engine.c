@@ -331,6 +331,7 @@ static void snapshot(void) {
     struct mim_engine *engine = NULL;
     struct mim_recovery recovery;
     struct mim_snapshot_header header;
+    uint64_t written;
     struct mim_error error = {0};
     fuzz_drain(&life);
     durable = now;
@@ -339,7 +340,7 @@ static void snapshot(void) {
     mim_recovery_deinit(&recovery);
     FUZZ_REQUIRE(mim_engine_digest(engine) == mim_engine_digest(life.engine));
     FUZZ_REQUIRE(mim_storage_make_dir(life.storage, MIM_SNAPSHOT_DIR, &error) == 0);
-    FUZZ_REQUIRE(mim_snapshot_write(life.storage, engine, 1000, NULL, NULL, &header, &error) == 0);
+    FUZZ_REQUIRE(mim_snapshot_write(life.storage, engine, NULL, 1000, NULL, NULL, &header, &written, &error) == 0);
     FUZZ_REQUIRE(mim_snapshots_prune(life.storage, 2, &error) == 0);
     (void)mim_engine_free(engine);
 }
