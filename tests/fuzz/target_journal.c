@@ -125,7 +125,7 @@ static void put_journal(struct mim_storage storage, struct fuzz_input *in, uint8
                                 .position = fuzz_u8(in),
                                 .chain = b.chain,
                                 .epoch = b.epoch};
-        FUZZ_REQUIRE(mim_mark_write(storage, &mark, &error) == 0);
+        FUZZ_REQUIRE(mim_mark_write(storage, &mark, true, &error) == 0);
     }
 }
 
