@@ -173,7 +173,7 @@ def background(t):
 @test("kill -9 of snapshot processes and of the server at random moments leaves directories that start right")
 def killed(t):
     rounds = int(os.environ.get("ROUNDS", "6"))
-    accounts = 2000 if rounds < 50 else 100000 # a proof takes its time: snapshots that last long enough to be hit anywhere
+    accounts = 2000 if rounds < 50 else 100000 # a proof's snapshots last long enough to be hit anywhere
     server, c = t.pair()
     fill(c, accounts, 4000)
     c.close()
@@ -203,7 +203,7 @@ def killed(t):
             server.start()
         with server.client() as client:
             equal(digest(client), live, f"the digest after kill {number}")
-        equal(offline_digest(server.directory, "--from-scratch"), live[1], f"the digest from scratch after kill {number}")
+        equal(offline_digest(server.directory, "--from-scratch"), live[1], f"from scratch after kill {number}")
     print(f"# {rounds} kills, {cut_short} of them seen to cut a snapshot short")
     server.stop()
     equal(memimage("snapshot", "--dir", server.directory)[0], 0, "a snapshot after all that")
@@ -220,7 +220,7 @@ def ends_with_server(t):
         wait_for(lambda: os.path.exists(os.path.join(server.directory, "snapshot.lock")), 20, "the snapshot process")
         server.restart(crash=True)
         c = t.client(server)
-        equal(c.call("SNAPSHOT", timeout=120), 40000 + 100 * number, "a snapshot right after a kill in the middle of one")
+        equal(c.call("SNAPSHOT", timeout=120), 40000 + 100 * number, "a snapshot right after a kill in one")
         fill(c, 20000, 100, first=20000)
 
 
@@ -327,7 +327,7 @@ def plain_copies(t):
             status, out, err = memimage("digest", "--dir", copy)
             check(status == 0 or (status == 3 and err), f"good or refused: {status} {err}")
             if status == 0:
-                equal(offline_digest(copy, "--from-scratch"), out.split()[1], "the copy from its snapshot and from scratch")
+                equal(offline_digest(copy, "--from-scratch"), out.split()[1], "the copy from scratch")
     finally:
         stop.set()
         writer.join()
