@@ -398,7 +398,8 @@ def measure_steady(server, account, options, result):
         rounds.append({"before": before, "after": after, "settling_longest_us": longest})
         say(f"steady: {before['commands_per_second']} then {after['commands_per_second']} commands/s "
             f"({before['commands_per_cpu_second']} then {after['commands_per_cpu_second']} per cpu second), batch "
-            f"p99.9 {before['batch']['p99.9_us']} then {after['batch']['p99.9_us']} us; longest settling step {longest} us")
+            f"p99.9 {before['batch']['p99.9_us']} then {after['batch']['p99.9_us']} us; "
+            f"longest settling step {longest} us")
     result["steady"] = {
         "rounds": rounds, "settling_longest_us": max(entry["settling_longest_us"] for entry in rounds),
         "rate_ratio": ratio(rounds, lambda found: found["commands_per_second"]),

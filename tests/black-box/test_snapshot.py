@@ -2,6 +2,7 @@
 # Snapshots and point-in-time copies of a real server: made beside it, used at start, never trusted when damaged.
 """Black-box test of snapshots, restore and their failures."""
 
+import fcntl
 import json
 import os
 import random
@@ -222,6 +223,22 @@ def ends_with_server(t):
         c = t.client(server)
         equal(c.call("SNAPSHOT", timeout=120), 40000 + 100 * number, "a snapshot right after a kill in one")
         fill(c, 20000, 100, first=20000)
+
+
+@test("a lock that a killed server's child still holds for a moment delays the next start, and does not refuse it")
+def lock_left_behind(t):
+    server, c = t.pair()
+    fill(c, 10, 10)
+    live = digest(c)
+    server.kill()
+    with open(os.path.join(server.directory, "lock"), "r+b") as held: # as a child does between fork and exec
+        fcntl.flock(held, fcntl.LOCK_EX)
+        server.launch()
+        time.sleep(0.3)
+        check(server.process.running(), f"the start waits: {server.stderr()}")
+    wait_for(lambda: " ready " in server.stderr(), 30, "the server to start")
+    with server.client() as again:
+        equal(digest(again), live, "the digest")
 
 
 @test("memimage snapshot works offline and beside a live server, one at a time")
