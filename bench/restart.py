@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-# Restart and snapshots, measured: time from exec to the first correct reply at growing sizes and in every way of starting,
-# beside Redis and Tarantool with the same data in the same run; steady speed before a kill and after a restore; command
-# latency without and during a snapshot. Python standard library only; prints a table, and JSON with --json.
+# Restart and snapshots, measured: time from exec to the first correct reply at growing sizes and in every way of
+# starting, beside Redis and Tarantool with the same data in the same run; steady speed before a kill and after a
+# restore; command latency without and during a snapshot. Standard library only; prints a table, and JSON with --json.
 """bench/restart.py [--scale ACCOUNTS] [--rounds N] [--json FILE]: see --help."""
 
 import argparse
@@ -129,8 +129,8 @@ def chunks(first, last, encode):
 
 def open_account(n):
     name = b"account/bench-%d" % n
-    return (b"*7\r\n$2\r\nDO\r\n$%d\r\n%s\r\n$4\r\nOpen\r\n$5\r\nowner\r\n$5\r\nbench\r\n$8\r\ncurrency\r\n$3\r\nCZK\r\n"
-            % (len(name), name))
+    return (b"*7\r\n$2\r\nDO\r\n$%d\r\n%s\r\n$4\r\nOpen\r\n$5\r\nowner\r\n$5\r\nbench\r\n"
+            b"$8\r\ncurrency\r\n$3\r\nCZK\r\n" % (len(name), name))
 
 
 def redis_account(n):
@@ -201,8 +201,18 @@ def spread(values):
             "max_us": round(values[-1] * 1e6, 1) if values else 0}
 
 
-def steady(port, accounts, seconds, connections=8):
-    """Closed loop over random accounts: commands per second, and the latency of batches of 64."""
+def cpu_seconds(pid):
+    """Of all threads of a process: what it works out to whoever else is on the machine."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as handle:
+        fields = handle.read().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def steady(server, accounts, seconds, connections=8):
+    """Closed loop over random accounts: commands per second, by the clock and by the server's own processor time, and
+    the latency of batches of 64."""
+    port, pid = server.port, server.process.popen.pid
+    cpu = cpu_seconds(pid)
     source = random.Random(5)
     pool = [b"".join(deposit(source.randrange(accounts)) for _ in range(BATCH)) for _ in range(1500)]
     lines = {}
@@ -230,7 +240,8 @@ def steady(port, accounts, seconds, connections=8):
     gc.enable()
     for line, _, _ in lines.values():
         line.close()
-    return {"commands_per_second": round(done / took), "batch": spread(latencies)}
+    return {"commands_per_second": round(done / took), "batch": spread(latencies),
+            "commands_per_cpu_second": round(done / max(0.01, cpu_seconds(pid) - cpu))}
 
 
 def open_loop(port, accounts, rate, seconds=None, until=None):
@@ -379,17 +390,20 @@ def measure_steady(server, account, options, result):
     rounds = []
     for _ in range(options.rounds):
         settled(server)
-        before = steady(server.port, options.scale, options.seconds)
+        before = steady(server, options.scale, options.seconds)
         server.restarts(account, 1, "background")
         time.sleep(10)
-        after = steady(server.port, options.scale, options.seconds)
+        after = steady(server, options.scale, options.seconds)
         longest = settled(server)
         rounds.append({"before": before, "after": after, "settling_longest_us": longest})
-        say(f"steady: {before['commands_per_second']} then {after['commands_per_second']} commands/s, batch p99.9 "
-            f"{before['batch']['p99.9_us']} then {after['batch']['p99.9_us']} us; longest settling step {longest} us")
+        say(f"steady: {before['commands_per_second']} then {after['commands_per_second']} commands/s "
+            f"({before['commands_per_cpu_second']} then {after['commands_per_cpu_second']} per cpu second), batch "
+            f"p99.9 {before['batch']['p99.9_us']} then {after['batch']['p99.9_us']} us; "
+            f"longest settling step {longest} us")
     result["steady"] = {
         "rounds": rounds, "settling_longest_us": max(entry["settling_longest_us"] for entry in rounds),
         "rate_ratio": ratio(rounds, lambda found: found["commands_per_second"]),
+        "cpu_rate_ratio": ratio(rounds, lambda found: found["commands_per_cpu_second"]),
         "p99.9_ratio": ratio(rounds, lambda found: found["batch"]["p99.9_us"])}
 
 
@@ -464,7 +478,8 @@ def measure_redis(options, result):
             process, port, took = start(request, wanted, *more)
             process.kill()
             times.append(took)
-        found[name] = {"median_ms": round(statistics.median(times) * 1e3, 1), "all_ms": [round(t * 1e3, 1) for t in times]}
+        found[name] = {"median_ms": round(statistics.median(times) * 1e3, 1),
+                       "all_ms": [round(t * 1e3, 1) for t in times]}
         say(f"redis {name}: first reply {found[name]['median_ms']} ms {found[name]['all_ms']}")
     result["redis"] = found
     shutil.rmtree(folder)
@@ -549,18 +564,20 @@ def table(result):
     for step in result["growth"]:
         print(f"{'':24}{step['accounts']:>10}{step['image_mb']:>9}{step['median_ms']:>7.1f}")
     steady_found, during = result["steady"], result["during"]
-    print(f"\nsteady rate after / before a restore {steady_found['rate_ratio']}, p99.9 {steady_found['p99.9_ratio']}, "
-          f"longest settling step {steady_found['settling_longest_us']} us")
+    print(f"\nsteady rate after / before a restore {steady_found['rate_ratio']} (by the server's processor time "
+          f"{steady_found['cpu_rate_ratio']}), p99.9 {steady_found['p99.9_ratio']}; longest settling step "
+          f"{steady_found['settling_longest_us']} us")
     print(f"\nlatency at {during['rate']}/s, us      p50       p99     p99.9       max")
     for name in ("without", "during"):
         found = during[name]
-        print(f"{name + ' a snapshot':24}{found['p50_us']:>8}{found['p99_us']:>10}{found['p99.9_us']:>10}{found['max_us']:>10}")
+        print(f"{name + ' a snapshot':24}{found['p50_us']:>8}{found['p99_us']:>10}{found['p99.9_us']:>10}"
+              f"{found['max_us']:>10}")
     print(f"p99.9 during / without {during['p99.9_ratio']}; server memory {during['rss_mb']} MB")
 
 
 def parse():
     parser = argparse.ArgumentParser(description="Restart and snapshot figures beside Redis and Tarantool.")
-    parser.add_argument("--scale", type=int, default=12_500_000, help="accounts (default 12500000, over 1 GiB of image)")
+    parser.add_argument("--scale", type=int, default=12_500_000, help="accounts (default 12500000: over 1 GiB)")
     parser.add_argument("--rounds", type=int, default=5, help="of each start (default 5)")
     parser.add_argument("--other-rounds", type=int, default=2, help="of each start of the others (default 2)")
     parser.add_argument("--seconds", type=float, default=6, help="of each steady load (default 6)")

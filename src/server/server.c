@@ -9,10 +9,13 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/internal.h"
 
+#define LOCK_PAUSE_NS   10000000
+#define LOCK_TRIES      300u /* 3 s */
 #define FAILED_STOP_MS  500u /* after a storage error: the exit may not wait for a disk that hangs */
 #define CLEAN_STOP_MS   20000u
 #define NOFILE_RESERVED 64u /* journal, snapshots, listeners, standbys, the spare one */
@@ -59,13 +62,30 @@ static void limit_descriptors(struct mim_server *server) {
     }
 }
 
+/** A live server signs its lock. One that nobody has signed is that of a server about to sign, or what a killed one has
+ *  left behind for a moment: a child that it was just starting. */
+static int directory_lock(struct mim_server *server, struct mim_error *reterr) {
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_NS};
+    int rc = mim_storage_lock(server->storage, MIM_DIRECTORY_LOCK, &server->lock, reterr);
+    for (unsigned tries = 0; rc == MIM_E_LOCKED && tries < LOCK_TRIES; tries++) {
+        struct mim_error ignored = {0};
+        bool held = true;
+        if (mim_storage_locked(server->storage, MIM_DIRECTORY_LOCK, &held, &ignored) != 0 || held) {
+            break;
+        }
+        (void)nanosleep(&pause, NULL);
+        rc = mim_storage_lock(server->storage, MIM_DIRECTORY_LOCK, &server->lock, reterr);
+    }
+    return rc;
+}
+
 static int storage_open(struct mim_server *server, struct mim_error *reterr) {
     int rc = mim_storage_posix_open(server->options.dir, true, &server->storage, reterr);
     if (rc != 0) {
         return rc == MIM_E_IO || rc == MIM_E_NOT_FOUND ? mim_error_set(reterr, MIM_E_USAGE, "%s", reterr->text) : rc;
     }
     server->storage_ready = true;
-    return mim_storage_lock(server->storage, MIM_DIRECTORY_LOCK, &server->lock, reterr);
+    return directory_lock(server, reterr);
 }
 
 /** Called by the replay now and then: clients are told LOADING meanwhile. */

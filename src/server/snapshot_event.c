@@ -12,8 +12,10 @@
 
 #include "server/internal.h"
 
-#define SCAN_SLICE       2048u /* aggregates hashed at once: a fraction of a millisecond */
-#define WORK_PAUSE_US    500   /* between slices: commands come first */
+#define SCAN_STEP        64u    /* aggregates hashed between looks at the clock */
+#define SCAN_IDLE_NS     400000 /* of a slice when nobody asked for anything since the last one */
+#define SCAN_BUSY_NS     80000  /* and when somebody did: the next command waits no longer than that */
+#define WORK_PAUSE_US    500    /* between slices: commands come first */
 #define BACKOFF_FIRST_NS 10000000000ull
 #define BACKOFF_MOST_NS  600000000000ull
 
@@ -277,15 +279,28 @@ static void settle_step(struct mim_server *server) {
     }
 }
 
+/** A slice of the scan; true when it is over. */
+static bool scan_slice(struct mim_server *server) {
+    struct mim_snapshotter *s = &server->snapshotter;
+    bool busy = server->counters.turns > s->work_turn + 1;
+    uint64_t until = mim_server_now(server) + (busy ? SCAN_BUSY_NS : SCAN_IDLE_NS);
+    mim_position_t position;
+    bool over;
+    do {
+        over = mim_engine_scan_step(server->engine, SCAN_STEP, &position, &s->digest);
+    } while (!over && mim_server_now(server) < until);
+    s->work_turn = server->counters.turns;
+    return over;
+}
+
 static void on_work(evutil_socket_t fd, short what, void *context) {
     (void)fd;
     (void)what;
     struct mim_server *server = context;
     struct mim_snapshotter *s = &server->snapshotter;
-    mim_position_t position;
-    if (s->scanning && mim_engine_scan_step(server->engine, SCAN_SLICE, &position, &s->digest)) {
-        s->scanning = false;
-        if (s->phase == MIM_SNAPSHOT_COMPARED) {
+    if (s->scanning) {
+        s->scanning = !scan_slice(server);
+        if (!s->scanning && s->phase == MIM_SNAPSHOT_COMPARED) {
             compare(server);
         }
     } else if (s->settle_pending && !s->verifying) {

@@ -32,6 +32,7 @@ struct mim_snapshotter {
     mim_lsn_t lsn; /* where the child stops reading */
     mim_lsn_t gate;
     bool scanning;
+    uint64_t work_turn; /* the server's turn of the last slice */
     uint64_t digest; /* ours, when the scan is over */
     uint64_t begun_ns;
     pid_t child;

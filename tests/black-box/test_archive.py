@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Retention: segments that no kept snapshot needs are moved, never deleted; what is read there afterwards is an error that
-# says how to bring them back; and the process may be killed at any moment of it.
+# Retention: segments that no kept snapshot needs are moved, never deleted; what is read there afterwards is an error
+# that says how to bring them back; and the process may be killed at any moment of it.
 """Black-box test of archived journals."""
 
 import hashlib
@@ -42,7 +42,7 @@ def bring_back(archive, server):
 
 
 def sums(*directories):
-    """Name and used bytes of every segment, wherever it stands: the zeros behind the newest one's frames do not count."""
+    """Name and hash of every segment, wherever it stands, without the zeros behind the newest one's frames."""
     found = {}
     for directory in directories:
         for name in segments(directory):
@@ -181,8 +181,8 @@ def kill_rounds(t, archive):
         live = digest(c)
         c.call("SNAPSHOT", timeout=120)
         known = sums(archive, journal)
-        child = subprocess.Popen([BINARY, "snapshot", "--dir", server.directory, "--archive", archive, "--archive-only"],
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        words = [BINARY, "snapshot", "--dir", server.directory, "--archive", archive, "--archive-only"]
+        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(source.random() * 0.05)
         child.kill()
         child.wait()

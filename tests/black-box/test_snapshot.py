@@ -2,6 +2,7 @@
 # Snapshots and point-in-time copies of a real server: made beside it, used at start, never trusted when damaged.
 """Black-box test of snapshots, restore and their failures."""
 
+import fcntl
 import json
 import os
 import random
@@ -173,7 +174,7 @@ def background(t):
 @test("kill -9 of snapshot processes and of the server at random moments leaves directories that start right")
 def killed(t):
     rounds = int(os.environ.get("ROUNDS", "6"))
-    accounts = 2000 if rounds < 50 else 100000 # a proof takes its time: snapshots that last long enough to be hit anywhere
+    accounts = 2000 if rounds < 50 else 100000 # a proof's snapshots last long enough to be hit anywhere
     server, c = t.pair()
     fill(c, accounts, 4000)
     c.close()
@@ -203,7 +204,7 @@ def killed(t):
             server.start()
         with server.client() as client:
             equal(digest(client), live, f"the digest after kill {number}")
-        equal(offline_digest(server.directory, "--from-scratch"), live[1], f"the digest from scratch after kill {number}")
+        equal(offline_digest(server.directory, "--from-scratch"), live[1], f"from scratch after kill {number}")
     print(f"# {rounds} kills, {cut_short} of them seen to cut a snapshot short")
     server.stop()
     equal(memimage("snapshot", "--dir", server.directory)[0], 0, "a snapshot after all that")
@@ -220,8 +221,24 @@ def ends_with_server(t):
         wait_for(lambda: os.path.exists(os.path.join(server.directory, "snapshot.lock")), 20, "the snapshot process")
         server.restart(crash=True)
         c = t.client(server)
-        equal(c.call("SNAPSHOT", timeout=120), 40000 + 100 * number, "a snapshot right after a kill in the middle of one")
+        equal(c.call("SNAPSHOT", timeout=120), 40000 + 100 * number, "a snapshot right after a kill in one")
         fill(c, 20000, 100, first=20000)
+
+
+@test("a lock that a killed server's child still holds for a moment delays the next start, and does not refuse it")
+def lock_left_behind(t):
+    server, c = t.pair()
+    fill(c, 10, 10)
+    live = digest(c)
+    server.kill()
+    with open(os.path.join(server.directory, "lock"), "r+b") as held: # as a child does between fork and exec
+        fcntl.flock(held, fcntl.LOCK_EX)
+        server.launch()
+        time.sleep(0.3)
+        check(server.process.running(), f"the start waits: {server.stderr()}")
+    wait_for(lambda: " ready " in server.stderr(), 30, "the server to start")
+    with server.client() as again:
+        equal(digest(again), live, "the digest")
 
 
 @test("memimage snapshot works offline and beside a live server, one at a time")
@@ -327,7 +344,7 @@ def plain_copies(t):
             status, out, err = memimage("digest", "--dir", copy)
             check(status == 0 or (status == 3 and err), f"good or refused: {status} {err}")
             if status == 0:
-                equal(offline_digest(copy, "--from-scratch"), out.split()[1], "the copy from its snapshot and from scratch")
+                equal(offline_digest(copy, "--from-scratch"), out.split()[1], "the copy from scratch")
     finally:
         stop.set()
         writer.join()
