@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "cli/cli.h"
 #include "cli/model_option.h"
 #include "cli/options.h"
@@ -13,6 +14,8 @@ struct serving {
     struct mim_server_options server;
     const char *config;
     const char *verify;
+    const char *publish_style;
+    const char *publish_on_gap;
     uint64_t snapshot_keep;
     uint64_t port, window, clients_max, pipeline_max, idle_timeout, seal_idle;
 };
@@ -34,6 +37,8 @@ static void serving_default(struct serving *s) {
     s->server.dir = "data";
     s->server.model_name = "ledger";
     s->verify = "eager";
+    s->publish_style = "thin";
+    s->publish_on_gap = "stop";
     s->snapshot_keep = s->server.snapshot_keep;
     s->port = s->server.port;
     s->window = MIM_IDEMPOTENCY_WINDOW_DEFAULT;
@@ -68,9 +73,27 @@ static int serving_verify(struct serving *s, struct mim_error *reterr) {
     return mim_error_set(reterr, MIM_E_USAGE, "--verify must be eager, background or off, not \"%s\"", s->verify);
 }
 
+static int serving_publish(struct serving *s, struct mim_error *reterr) {
+    static const char *const policies[] = {
+        [MIM_PUBLISH_STOP] = "stop", [MIM_PUBLISH_REFILL] = "refill", [MIM_PUBLISH_NEW_STREAM] = "new-stream"};
+    s->server.publish.fat = strcmp(s->publish_style, "fat") == 0;
+    if (!s->server.publish.fat && strcmp(s->publish_style, "thin") != 0) {
+        return mim_error_set(reterr, MIM_E_USAGE, "--publish-style must be thin or fat, not \"%s\"", s->publish_style);
+    }
+    for (unsigned i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        if (strcmp(policies[i], s->publish_on_gap) == 0) {
+            s->server.publish.on_gap = (enum mim_publish_on_gap)i;
+            return 0;
+        }
+    }
+    return mim_error_set(reterr, MIM_E_USAGE, "--publish-on-gap must be stop, refill or new-stream, not \"%s\"",
+                         s->publish_on_gap);
+}
+
 static int serve_run(struct serving *s, struct mim_error *reterr) {
     struct mim_compiled *compiled = NULL;
     int rc = serving_verify(s, reterr);
+    rc = rc != 0 ? rc : serving_publish(s, reterr);
     rc = rc != 0 ? rc : mim_cli_model(s->server.model_name, &compiled, reterr);
     if (rc != 0) {
         return mim_cli_fail("serve", reterr);
@@ -82,50 +105,92 @@ static int serve_run(struct serving *s, struct mim_error *reterr) {
     return status;
 }
 
+#define SERVE_OPTIONS_MAX 64u
+
+static size_t items_copy(struct mim_option *ret_items, size_t count, const struct mim_option *items, size_t more) {
+    MIM_ASSERT(count + more <= SERVE_OPTIONS_MAX);
+    memcpy(ret_items + count, items, more * sizeof(*items));
+    return count + more;
+}
+
+/** The options of the server itself; returns how many there are then. */
+static size_t items_server(struct serving *s, struct mim_option *ret_items, size_t count) {
+    const struct mim_option items[] = {
+        {"dir", MIM_OPTION_TEXT, &s->server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
+        {"port", MIM_OPTION_UNSIGNED, &s->port, "N", "TCP port (default 7411; 0: any free one)", 0, 65535},
+        {"bind", MIM_OPTION_TEXT, &s->server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+        {"unixsocket", MIM_OPTION_TEXT, &s->server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
+        {"model", MIM_OPTION_TEXT, &s->server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
+        {"durability", MIM_OPTION_DURABILITY, &s->server.writer, "fsync|interval:MS|none",
+         "when a command is acknowledged (default fsync)", 0, 0},
+        {"config", MIM_OPTION_TEXT, &s->config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
+        {"idempotency-window", MIM_OPTION_UNSIGNED, &s->window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
+        {"memory-limit", MIM_OPTION_SIZE, &s->server.memory_limit, "SIZE", "most bytes of image (default: none)", 0, 0},
+        {"keep-commands", MIM_OPTION_FLAG, &s->server.keep_commands, NULL, "journal the fields of every command too", 0,
+         0},
+        {"segment-size-max", MIM_OPTION_SIZE, &s->server.writer.segment_size_max, "SIZE",
+         "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
+        {"verify", MIM_OPTION_TEXT, &s->verify, "eager|background|off",
+         "when a snapshot's blocks are checked at start (default eager)", 0, 0},
+        {"snapshot-every", MIM_OPTION_UNSIGNED, &s->server.snapshot_every, "N",
+         "make a snapshot after so many events (default 0: never)", 0, 0},
+        {"snapshot-every-bytes", MIM_OPTION_SIZE, &s->server.snapshot_every_bytes, "SIZE",
+         "or after so many bytes of journal (default 0: never)", 0, 0},
+        {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &s->server.snapshot_every_s, "SECONDS",
+         "or after so much time with changes (default 0: never)", 0, 1u << 30},
+        {"snapshot-keep", MIM_OPTION_UNSIGNED, &s->snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
+         1000000},
+        {"clients-max", MIM_OPTION_UNSIGNED, &s->clients_max, "N", "most connections (default 10000)", 1, 1000000},
+        {"query-size-max", MIM_OPTION_SIZE, &s->server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
+         1024, MIM_COMMAND_SIZE_CEILING},
+        {"output-size-max", MIM_OPTION_SIZE, &s->server.output_size_max, "SIZE",
+         "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
+        {"pipeline-max", MIM_OPTION_UNSIGNED, &s->pipeline_max, "N",
+         "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
+        {"idle-timeout", MIM_OPTION_UNSIGNED, &s->idle_timeout, "SECONDS", "close idle connections (default 0: never)",
+         0, 1u << 30},
+        {"requirepass", MIM_OPTION_TEXT, &s->server.requirepass, "PASSWORD",
+         "clients must AUTH; without one only loopback is served", 0, 0},
+        {"seal-idle", MIM_OPTION_UNSIGNED, &s->seal_idle, "MS", "idle time before a seal frame is written (default 10)",
+         1, 3600000},
+        {"busy-poll", MIM_OPTION_UNSIGNED, &s->server.busy_poll_us, "US",
+         "spin this long before sleeping, for latency (default 0)", 0, 1000000},
+    };
+    return items_copy(ret_items, count, items, sizeof(items) / sizeof(items[0]));
+}
+
+static size_t items_publish(struct serving *s, struct mim_option *ret_items, size_t count) {
+    const struct mim_option items[] = {
+        {"publish", MIM_OPTION_TEXT, &s->server.publish.url, "URL",
+         "publish to redis://[user:pass@]host[:port][/db] or unix:///path (default: not)", 0, 0},
+        {"publish-style", MIM_OPTION_TEXT, &s->publish_style, "thin|fat",
+         "entries tell what happened, or carry the whole CloudEvent too (default thin)", 0, 0},
+        {"publish-stream", MIM_OPTION_TEXT, &s->server.publish.stream, "NAME",
+         "the stream (default " MIM_PUBLISH_STREAM ")", 0, 0},
+        {"publish-maxlen", MIM_OPTION_UNSIGNED, &s->server.publish.maxlen, "N",
+         "keep about so many entries in it (default 0: all)", 0, 0},
+        {"publish-on-gap", MIM_OPTION_TEXT, &s->publish_on_gap, "stop|refill|new-stream",
+         "when Redis lost entries or the stream is not ours (default stop)", 0, 0},
+        {"publish-types", MIM_OPTION_TEXT, &s->server.publish.types, "A,B", "only these event types (default: all)", 0,
+         0},
+        {"publish-aggregates", MIM_OPTION_TEXT, &s->server.publish.aggregates, "A,B",
+         "only events and states of these aggregate types (default: all)", 0, 0},
+        {"publish-channels", MIM_OPTION_FLAG, &s->server.publish.channels, NULL,
+         "PUBLISH each event on memimage:TYPE too, fire and forget", 0, 0},
+        {"publish-audiences", MIM_OPTION_FLAG, &s->server.publish.audiences, NULL,
+         "PUBLISH each event on memimage:audience:ENTRY for each entry of its audience", 0, 0},
+        {"publish-state", MIM_OPTION_FLAG, &s->server.publish.states, NULL,
+         "keep each aggregate's JSON under the key TYPE:ID", 0, 0},
+    };
+    return items_copy(ret_items, count, items, sizeof(items) / sizeof(items[0]));
+}
+
 int mim_cli_serve(int argc, char **argv) {
     struct serving s = {0};
     serving_default(&s);
-    const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &s.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
-        {"port", MIM_OPTION_UNSIGNED, &s.port, "N", "TCP port (default 7411; 0: any free one)", 0, 65535},
-        {"bind", MIM_OPTION_TEXT, &s.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
-        {"unixsocket", MIM_OPTION_TEXT, &s.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
-        {"model", MIM_OPTION_TEXT, &s.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
-        {"durability", MIM_OPTION_DURABILITY, &s.server.writer, "fsync|interval:MS|none",
-         "when a command is acknowledged (default fsync)", 0, 0},
-        {"config", MIM_OPTION_TEXT, &s.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
-        {"idempotency-window", MIM_OPTION_UNSIGNED, &s.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
-        {"memory-limit", MIM_OPTION_SIZE, &s.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0, 0},
-        {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0,
-         0},
-        {"segment-size-max", MIM_OPTION_SIZE, &s.server.writer.segment_size_max, "SIZE",
-         "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
-        {"verify", MIM_OPTION_TEXT, &s.verify, "eager|background|off",
-         "when a snapshot's blocks are checked at start (default eager)", 0, 0},
-        {"snapshot-every", MIM_OPTION_UNSIGNED, &s.server.snapshot_every, "N",
-         "make a snapshot after so many events (default 0: never)", 0, 0},
-        {"snapshot-every-bytes", MIM_OPTION_SIZE, &s.server.snapshot_every_bytes, "SIZE",
-         "or after so many bytes of journal (default 0: never)", 0, 0},
-        {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &s.server.snapshot_every_s, "SECONDS",
-         "or after so much time with changes (default 0: never)", 0, 1u << 30},
-        {"snapshot-keep", MIM_OPTION_UNSIGNED, &s.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
-         1000000},
-        {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
-        {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
-         1024, MIM_COMMAND_SIZE_CEILING},
-        {"output-size-max", MIM_OPTION_SIZE, &s.server.output_size_max, "SIZE",
-         "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
-        {"pipeline-max", MIM_OPTION_UNSIGNED, &s.pipeline_max, "N",
-         "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
-        {"idle-timeout", MIM_OPTION_UNSIGNED, &s.idle_timeout, "SECONDS", "close idle connections (default 0: never)",
-         0, 1u << 30},
-        {"requirepass", MIM_OPTION_TEXT, &s.server.requirepass, "PASSWORD",
-         "clients must AUTH; without one only loopback is served", 0, 0},
-        {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)",
-         1, 3600000},
-        {"busy-poll", MIM_OPTION_UNSIGNED, &s.server.busy_poll_us, "US",
-         "spin this long before sleeping, for latency (default 0)", 0, 1000000},
-    };
+    struct mim_option items[SERVE_OPTIONS_MAX];
+    size_t count = items_server(&s, items, 0);
+    count = items_publish(&s, items, count);
     const struct mim_options options = {
         .usage = "memimage serve [option ...]",
         .about =
@@ -133,7 +198,7 @@ int mim_cli_serve(int argc, char **argv) {
             "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
             "read it, 4 a storage error while running, 5 the directory is in use.",
         .items = items,
-        .count = sizeof(items) / sizeof(items[0]),
+        .count = count,
     };
     struct mim_error error = {0};
     int positional = 0;

@@ -59,6 +59,15 @@ void mim_engine_state(struct mim_engine *engine, const struct mim_appender *appe
     *ret_gate = mim_engine_gate_of(appender, slot->last_lsn);
 }
 
+struct mim_slice mim_engine_id(const struct mim_engine *engine, unsigned aggregate, mim_stream_t stream) {
+    return mim_text_slice(&engine->arena, &mim_engine_slot(engine, aggregate, stream)->id);
+}
+
+mim_lsn_t mim_engine_gate(const struct mim_engine *engine, const struct mim_appender *appender, unsigned aggregate,
+                          mim_stream_t stream) {
+    return mim_engine_gate_of(appender, mim_engine_slot(engine, aggregate, stream)->last_lsn);
+}
+
 int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                      struct mim_slice name, const struct mim_string *arguments, size_t count, struct mim_buffer *out,
                      mim_lsn_t *ret_gate, struct mim_error *reterr) {

@@ -292,6 +292,7 @@ static const struct section {
     {"LATENCYSTATS", "Latencystats", section_latencystats},
     {"IMAGE", "Image", section_image},
     {"SNAPSHOT", "Snapshot", section_snapshot},
+    {"PUBLISH", "Publish", mim_publishing_info},
     {"MODEL", "Model", section_model},
     {"KEYSPACE", "Keyspace", section_keyspace},
 };

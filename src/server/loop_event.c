@@ -61,6 +61,9 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     rates_tick(server);
     spare_tick(server);
     mim_snapshotter_tick(server);
+    if (server->publisher != NULL && server->phase == MIM_PHASE_SERVING) {
+        mim_publisher_tick(server->publisher);
+    }
 }
 
 static void on_signal(evutil_socket_t number, short what, void *context) {
@@ -199,6 +202,9 @@ static void turn_end(struct mim_server *server) {
     }
     if (server->phase == MIM_PHASE_SERVING) {
         mim_past_turn(server, gate_moved);
+        if (server->publisher != NULL) {
+            mim_publishing_turn(server);
+        }
     }
     if (gate_moved || !TAILQ_EMPTY(&server->fresh)) {
         (void)mim_server_now(server);
@@ -213,7 +219,8 @@ static void turn_end(struct mim_server *server) {
 
 /** True when the next turn may wait for sockets. */
 static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
-    if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server)) {
+    if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server) ||
+        (server->publisher != NULL && mim_publisher_busy(server->publisher))) {
         return false;
     }
     if (server->options.busy_poll_us != 0) {

@@ -33,6 +33,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .seal_idle_ms = 10,
         .verify = MIM_VERIFY_EAGER,
         .snapshot_keep = 2,
+        .publish = {.stream = MIM_PUBLISH_STREAM},
     };
 }
 
@@ -152,7 +153,8 @@ static void run_id_make(struct mim_server *server) {
 
 static int server_open(struct mim_server *server, struct mim_error *reterr) {
     limit_descriptors(server);
-    int rc = storage_open(server, reterr);
+    int rc = mim_publish_options_check(&server->options.publish, reterr);
+    rc = rc != 0 ? rc : storage_open(server, reterr);
     if (rc == 0) {
         rc = mim_loop_open(server, reterr);
     }
@@ -164,6 +166,9 @@ static int server_open(struct mim_server *server, struct mim_error *reterr) {
     }
     if (rc == 0) {
         rc = mim_snapshotter_open(server, reterr);
+    }
+    if (rc == 0) {
+        rc = mim_publishing_open(server, reterr);
     }
     return rc == 0 ? runners_open(server, reterr) : rc;
 }
@@ -184,6 +189,9 @@ static void server_ready(struct mim_server *server) {
                                                                            : "none",
             (unsigned long long)point.position, server->epoch, (unsigned long long)server->recovery_events,
             (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
+    if (server->publisher != NULL) {
+        mim_publisher_start(server->publisher);
+    }
 }
 
 /** Ends the threads and closes the journal. A thread that does not end takes the process with it. */
@@ -212,6 +220,7 @@ static void journal_close(struct mim_server *server) {
 static void server_close(struct mim_server *server) {
     mim_connections_close_all(server);
     mim_past_close(server);
+    mim_publishing_close(server);
     mim_listeners_close(server);
     mim_snapshotter_close(server);
     journal_close(server);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "journal/writer.h"
 #include "model/compiled.h"
+#include "publish/publisher.h"
 #include "snapshot/snapshot.h"
 
 /** Everything `serve` can be told; defaults by mim_server_options_default. Strings are borrowed for the run. */
@@ -38,7 +39,8 @@ struct mim_server_options {
     uint64_t snapshot_every_bytes; /* of journal; 0: never */
     uint64_t snapshot_every_s;     /* 0: never */
     uint32_t snapshot_keep;        /* 2 */
-    const char *config_file;       /* for INFO; NULL: none */
+    struct mim_publish_options publish;
+    const char *config_file; /* for INFO; NULL: none */
 };
 
 void mim_server_options_default(struct mim_server_options *ret_options);
