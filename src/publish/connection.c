@@ -62,6 +62,7 @@ void mim_publish_send(struct mim_publisher *p, redisCallbackFn *callback, const 
 
 void mim_publish_disconnect(struct mim_publisher *p) {
     redisAsyncContext *context = p->context;
+    mim_publish_memory_take(p);
     if (p->lookup != NULL && gai_cancel(p->lookup) != EAI_NOTCANCELED) {
         if (p->lookup->ar_result != NULL) {
             freeaddrinfo(p->lookup->ar_result);

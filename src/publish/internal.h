@@ -61,6 +61,7 @@ struct mim_publish_memory {
     char stream[MIM_PUBLISH_KEY_MAX];
     mim_position_t last_id;
     mim_position_t upto;
+    uint64_t filter; /* hash of what was wanted: upto holds for that alone */
 };
 
 enum mim_publish_step {
@@ -107,7 +108,7 @@ struct mim_publisher {
     struct mim_publish_options options;
     struct mim_publish_source source;
     struct mim_publish_target target;
-    uint64_t target_hash;
+    uint64_t target_hash, filter_hash;
     char history[33];
     struct mim_event_filter filter;
     uint64_t aggregates; /* bit per aggregate type */
@@ -243,7 +244,9 @@ void mim_publish_states_reset(struct mim_publisher *p, mim_position_t done);
 /* memory.c */
 /** Reads publish.state. What is not there, not whole or about another target counts as nothing known. */
 MIM_CHECKED int mim_publish_memory_open(struct mim_publisher *p, struct mim_error *reterr);
-/** Writes it when it has changed. A failure only makes the memory older. */
+/** Remembers what Redis has acknowledged; before a connection is given up. */
+void mim_publish_memory_take(struct mim_publisher *p);
+/** The same, and writes it when it has changed. A failure only makes the memory older. */
 void mim_publish_memory_save(struct mim_publisher *p);
 void mim_publish_memory_close(struct mim_publisher *p);
 

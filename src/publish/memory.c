@@ -18,8 +18,8 @@ static bool line_parse(const char line[LINE_SIZE], struct mim_publish_memory *re
     uint64_t check;
     int end = 0;
     _Static_assert(MIM_PUBLISH_KEY_MAX == 232, "the width in the format below");
-    if (sscanf(line, "memimage-publish 1 %" SCNx64 " %" SCNu64 " %" SCNu64 " %231s%n %" SCNx64, &memory.target,
-               &memory.last_id, &memory.upto, memory.stream, &end, &check) != 5 ||
+    if (sscanf(line, "memimage-publish 1 %" SCNx64 " %" SCNu64 " %" SCNu64 " %" SCNx64 " %231s%n %" SCNx64,
+               &memory.target, &memory.last_id, &memory.upto, &memory.filter, memory.stream, &end, &check) != 6 ||
         check != line_check(line, (size_t)end)) {
         return false;
     }
@@ -46,13 +46,18 @@ int mim_publish_memory_open(struct mim_publisher *p, struct mim_error *reterr) {
     return 0;
 }
 
-void mim_publish_memory_save(struct mim_publisher *p) {
+void mim_publish_memory_take(struct mim_publisher *p) {
     if (p->phase == MIM_PUBLISH_LIVE && p->acknowledged_id != 0) {
         p->memory.target = p->target_hash;
         p->memory.last_id = p->acknowledged_id;
         p->memory.upto = p->acknowledged;
+        p->memory.filter = p->filter_hash;
         (void)snprintf(p->memory.stream, sizeof(p->memory.stream), "%s", p->stream);
     }
+}
+
+void mim_publish_memory_save(struct mim_publisher *p) {
+    mim_publish_memory_take(p);
     if (p->memory_file == 0 || p->memory.target == 0 ||
         (p->memory.last_id == p->memory_written.last_id && p->memory.upto == p->memory_written.upto &&
          strcmp(p->memory.stream, p->memory_written.stream) == 0)) {
@@ -60,8 +65,9 @@ void mim_publish_memory_save(struct mim_publisher *p) {
     }
     char line[LINE_SIZE];
     memset(line, ' ', sizeof(line));
-    int size = snprintf(line, sizeof(line), "memimage-publish 1 %016" PRIx64 " %" PRIu64 " %" PRIu64 " %s",
-                        p->memory.target, p->memory.last_id, p->memory.upto, p->memory.stream);
+    int size =
+        snprintf(line, sizeof(line), "memimage-publish 1 %016" PRIx64 " %" PRIu64 " %" PRIu64 " %016" PRIx64 " %s",
+                 p->memory.target, p->memory.last_id, p->memory.upto, p->memory.filter, p->memory.stream);
     int more = snprintf(line + size, sizeof(line) - (size_t)size, " %016" PRIx64, line_check(line, (size_t)size));
     line[size + more] = ' ';
     line[sizeof(line) - 1] = '\n';

@@ -53,6 +53,10 @@ static int aggregates_parse(const struct mim_compiled *compiled, const char *nam
     return 0;
 }
 
+static uint64_t text_hash(const char *text, uint64_t seed) {
+    return text == NULL ? seed : mim_hash64(text, strlen(text), seed);
+}
+
 static int publisher_init(struct mim_publisher *p, struct mim_error *reterr) {
     struct mim_engine *engine = p->source.engine;
     int rc = mim_publish_target_parse(p->options.url, &p->target, reterr);
@@ -77,9 +81,8 @@ static int publisher_init(struct mim_publisher *p, struct mim_error *reterr) {
         (void)snprintf(p->history + i * 2, 3, "%02x", point.history.uuid[i]);
     }
     (void)snprintf(p->stream, sizeof(p->stream), "%s", p->options.stream);
-    p->target_hash = mim_hash64(p->target.shown, strlen(p->target.shown),
-                                mim_hash64(p->options.stream, strlen(p->options.stream), 1)) |
-                     1u;
+    p->target_hash = text_hash(p->target.shown, text_hash(p->options.stream, 1)) | 1u;
+    p->filter_hash = text_hash(p->options.types, text_hash(p->options.aggregates, 1));
     mim_prng_init(&p->prng, mim_publish_now(p));
     return mim_publish_memory_open(p, reterr);
 }

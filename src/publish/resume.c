@@ -86,7 +86,7 @@ static void ask_free_name(struct mim_publisher *p) {
 static void go_live(struct mim_publisher *p, mim_position_t from, mim_position_t last_id, mim_position_t states) {
     const struct mim_publish_memory *memory = &p->memory;
     if (last_id != 0 && memory->last_id == last_id && memory->upto >= from && memory->upto <= p->gate.position &&
-        strcmp(memory->stream, p->stream) == 0) {
+        memory->filter == p->filter_hash && strcmp(memory->stream, p->stream) == 0) {
         from = memory->upto + 1; /* what lies between was looked at and not wanted */
     }
     mim_cursor_init(&p->cursor, from);

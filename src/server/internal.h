@@ -306,8 +306,12 @@ void mim_past_sent(struct mim_session *session); /* its client took bytes */
 void mim_follow_end(struct mim_session *session);
 
 /* publishing.c: what is durable goes to Redis, in slices at the end of turns */
+/** Makes the publisher, off; nothing without --publish. USAGE, MEMORY, IO. */
 MIM_CHECKED int mim_publishing_open(struct mim_server *server, struct mim_error *reterr);
-void mim_publishing_close(struct mim_server *server);
+/** A primary begins to publish: when it is ready, or promoted (then it is made here if need be; what fails is logged). */
+void mim_publishing_start(struct mim_server *server);
+/** A standby does not publish: call it before the engine is replaced. Also at the end. */
+void mim_publishing_stop(struct mim_server *server);
 void mim_publishing_turn(struct mim_server *server);
 void mim_publishing_info(struct mim_server *server, struct mim_buffer *out);
 

@@ -202,14 +202,14 @@ static void turn_end(struct mim_server *server) {
     }
     if (server->phase == MIM_PHASE_SERVING) {
         mim_past_turn(server, gate_moved);
-        if (server->publisher != NULL) {
-            mim_publishing_turn(server);
-        }
     }
     if (gate_moved || !TAILQ_EMPTY(&server->fresh)) {
         (void)mim_server_now(server);
         mim_connections_settle(server, gate_moved);
         mim_connections_bury(server);
+    }
+    if (server->publisher != NULL && server->phase == MIM_PHASE_SERVING) {
+        mim_publishing_turn(server); /* behind the replies: they do not wait for it */
     }
     if (server->phase == MIM_PHASE_STOPPING) {
         (void)mim_server_now(server);

@@ -28,7 +28,18 @@ int mim_publishing_open(struct mim_server *server, struct mim_error *reterr) {
     return mim_publisher_new(&server->options.publish, &source, &server->publisher, reterr);
 }
 
-void mim_publishing_close(struct mim_server *server) { server->publisher = mim_publisher_free(server->publisher); }
+void mim_publishing_start(struct mim_server *server) {
+    struct mim_error error = {0};
+    if (server->publisher == NULL && mim_publishing_open(server, &error) != 0) {
+        char quoted[MIM_LOG_QUOTED_SIZE];
+        mim_log(MIM_LOG_ERROR, "publish_failed", "text=%s goes_on=yes", mim_log_quote(error.text, quoted));
+    }
+    if (server->publisher != NULL) {
+        mim_publisher_start(server->publisher);
+    }
+}
+
+void mim_publishing_stop(struct mim_server *server) { server->publisher = mim_publisher_free(server->publisher); }
 
 void mim_publishing_turn(struct mim_server *server) {
     const struct mim_publish_gate gate = {

@@ -189,9 +189,7 @@ static void server_ready(struct mim_server *server) {
                                                                            : "none",
             (unsigned long long)point.position, server->epoch, (unsigned long long)server->recovery_events,
             (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
-    if (server->publisher != NULL) {
-        mim_publisher_start(server->publisher);
-    }
+    mim_publishing_start(server);
 }
 
 /** Ends the threads and closes the journal. A thread that does not end takes the process with it. */
@@ -220,7 +218,7 @@ static void journal_close(struct mim_server *server) {
 static void server_close(struct mim_server *server) {
     mim_connections_close_all(server);
     mim_past_close(server);
-    mim_publishing_close(server);
+    mim_publishing_stop(server);
     mim_listeners_close(server);
     mim_snapshotter_close(server);
     journal_close(server);
