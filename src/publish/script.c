@@ -23,34 +23,36 @@ static const char *const head =
     "if last~=ARGV[2] then\n"
     " return redis.error_reply('GUARD the stream ends with '..last..', '..ARGV[2]..' was awaited')\n"
     "end\n"
-    "local key=KEYS[1]\n";
+    "local key,args=KEYS[1],ARGV\n";
 
-static const char *const add =
-    "'XADD',key,p..'-0','id',p,'type',ARGV[i+1],'subject',ARGV[i+2],'position',p,'version',ARGV[i+3]";
+/* Locals and few strings made in Lua: a quarter of the time of an entry goes there. XADD takes "7" for "7-0". */
+static const char *const add = "'XADD',key,p,'id',p,'type',t,'subject',s,'position',p,'version',v";
 
 static const char *const tail = "end\n"
                                 "if ARGV[3]~='0' then call('XTRIM',key,'MAXLEN','~',ARGV[3]) end\n"
                                 "return 1\n";
 
 void mim_publish_script_entries(const struct mim_publish_options *options, struct mim_buffer *out) {
-    const char *json = options->fat ? ",'event',ARGV[i+5]" : "";
+    const char *json = options->fat ? ",'event',j" : "";
     mim_buffer_text(out, head);
-    mim_buffer_text(out, mim_publish_stride(options) == 6 ? "for i=4,#ARGV,6 do\n" : "for i=4,#ARGV,5 do\n");
-    mim_buffer_text(out, " local p=ARGV[i]\n if ARGV[i+4]=='' then call(");
+    mim_buffer_text(
+        out, mim_publish_stride(options) == 6
+                 ? "for i=4,#args,6 do\n local p,t,s,v,a,j=args[i],args[i+1],args[i+2],args[i+3],args[i+4],args[i+5]\n"
+                 : "for i=4,#args,5 do\n local p,t,s,v,a=args[i],args[i+1],args[i+2],args[i+3],args[i+4]\n");
+    mim_buffer_text(out, " if a=='' then call(");
     mim_buffer_text(out, add);
     mim_buffer_text(out, json);
     mim_buffer_text(out, ")\n else call(");
     mim_buffer_text(out, add);
-    mim_buffer_text(out, ",'audience',ARGV[i+4]");
+    mim_buffer_text(out, ",'audience',a");
     mim_buffer_text(out, json);
     mim_buffer_text(out, ") end\n");
     if (options->channels) {
-        mim_buffer_text(out,
-                        " call('PUBLISH','" MIM_PUBLISH_CHANNEL "'..string.match(ARGV[i+2],'^[^/]+'),ARGV[i+5])\n");
+        mim_buffer_text(out, " call('PUBLISH','" MIM_PUBLISH_CHANNEL "'..string.match(s,'^[^/]+'),j)\n");
     }
     if (options->audiences) {
-        mim_buffer_text(out, " for a in string.gmatch(ARGV[i+4],'[^,]+') do call('PUBLISH','" MIM_PUBLISH_AUDIENCE
-                             "'..a,ARGV[i+5]) end\n");
+        mim_buffer_text(out,
+                        " for e in string.gmatch(a,'[^,]+') do call('PUBLISH','" MIM_PUBLISH_AUDIENCE "'..e,j) end\n");
     }
     mim_buffer_text(out, tail);
 }

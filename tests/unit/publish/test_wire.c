@@ -109,11 +109,11 @@ static bool script_has(const struct mim_publish_options *options, const char *te
 
 static void the_script_does_what_the_options_say_and_no_more(void **state) {
     (void)state;
-    assert_true(script_has(&(struct mim_publish_options){0}, "for i=4,#ARGV,5"));
+    assert_true(script_has(&(struct mim_publish_options){0}, "for i=4,#args,5"));
     assert_false(script_has(&(struct mim_publish_options){0}, "'event'"));
     assert_false(script_has(&(struct mim_publish_options){0}, "PUBLISH"));
-    assert_true(script_has(&(struct mim_publish_options){.fat = true}, "for i=4,#ARGV,6"));
-    assert_true(script_has(&(struct mim_publish_options){.fat = true}, "'event',ARGV[i+5]"));
+    assert_true(script_has(&(struct mim_publish_options){.fat = true}, "for i=4,#args,6"));
+    assert_true(script_has(&(struct mim_publish_options){.fat = true}, "'event',j"));
     assert_true(script_has(&(struct mim_publish_options){.channels = true}, "'memimage:'.."));
     assert_true(script_has(&(struct mim_publish_options){.audiences = true}, "'memimage:audience:'.."));
     assert_false(script_has(&(struct mim_publish_options){.audiences = true}, "'event'"));
