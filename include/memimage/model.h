@@ -165,7 +165,9 @@ struct mim_event_type {
     uint32_t field_count;
     const struct mim_field *fields; /* append only; a field missing in an old event reads as its fallback or absent */
     void (*evolve)(struct mim_evolution *e, void *state, const void *event);
-    /** Optional: who may see it. Writes up to `capacity` entries ("users:7"), returns how many there are. */
+    /** Optional: who may see it. Writes up to `capacity` entries ("users:7"), returns how many there are. Called once,
+     *  after evolve; the answer is journaled with the event and shown as the CloudEvent extension `audience`, entries
+     *  with commas between them: no commas within. */
     size_t (*audience)(const void *state, const void *event, struct mim_string *ret_entries, size_t capacity);
     const char *doc;
 };

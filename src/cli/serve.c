@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "cli/cli.h"
 #include "cli/model_option.h"
 #include "cli/options.h"
@@ -13,6 +14,8 @@ struct serving {
     struct mim_server_options server;
     const char *config;
     const char *verify;
+    const char *publish_style;
+    const char *publish_on_gap;
     uint64_t snapshot_keep;
     uint64_t sync_replicas, sync_timeout, replica_timeout, replica_digest;
     const char *replica_history;
@@ -41,6 +44,8 @@ static void serving_default(struct serving *s) {
     s->server.dir = "data";
     s->server.model_name = "ledger";
     s->verify = "eager";
+    s->publish_style = "thin";
+    s->publish_on_gap = "stop";
     s->snapshot_keep = s->server.snapshot_keep;
     s->sync_timeout = s->server.sync_timeout_ms;
     s->replica_timeout = s->server.replica_timeout_s;
@@ -86,10 +91,28 @@ static int serving_history(const struct serving *s, struct mim_error *reterr) {
                                  s->replica_history);
 }
 
+static int serving_publish(struct serving *s, struct mim_error *reterr) {
+    static const char *const policies[] = {
+        [MIM_PUBLISH_STOP] = "stop", [MIM_PUBLISH_REFILL] = "refill", [MIM_PUBLISH_NEW_STREAM] = "new-stream"};
+    s->server.publish.fat = strcmp(s->publish_style, "fat") == 0;
+    if (!s->server.publish.fat && strcmp(s->publish_style, "thin") != 0) {
+        return mim_error_set(reterr, MIM_E_USAGE, "--publish-style must be thin or fat, not \"%s\"", s->publish_style);
+    }
+    for (unsigned i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        if (strcmp(policies[i], s->publish_on_gap) == 0) {
+            s->server.publish.on_gap = (enum mim_publish_on_gap)i;
+            return 0;
+        }
+    }
+    return mim_error_set(reterr, MIM_E_USAGE, "--publish-on-gap must be stop, refill or new-stream, not \"%s\"",
+                         s->publish_on_gap);
+}
+
 static int serve_run(struct serving *s, struct mim_error *reterr) {
     struct mim_compiled *compiled = NULL;
     int rc = serving_verify(s, reterr);
     rc = rc != 0 ? rc : serving_history(s, reterr);
+    rc = rc != 0 ? rc : serving_publish(s, reterr);
     rc = rc != 0 ? rc : mim_cli_model(s->server.model_name, &compiled, reterr);
     if (rc != 0) {
         return mim_cli_fail("serve", reterr);
@@ -132,6 +155,26 @@ static const struct mim_option items[] = {
      1000000},
     {"archive", MIM_OPTION_TEXT, &serving.server.archive, "DIR2",
      "move the journal's segments that no kept snapshot needs into DIR2 (default: all stay)", 0, 0},
+    {"publish", MIM_OPTION_TEXT, &serving.server.publish.url, "URL",
+     "publish to redis://[user:pass@]host[:port][/db] or unix:///path (default: not)", 0, 0},
+    {"publish-style", MIM_OPTION_TEXT, &serving.publish_style, "thin|fat",
+     "entries tell what happened, or carry the whole CloudEvent too (default thin)", 0, 0},
+    {"publish-stream", MIM_OPTION_TEXT, &serving.server.publish.stream, "NAME",
+     "the stream (default " MIM_PUBLISH_STREAM ")", 0, 0},
+    {"publish-maxlen", MIM_OPTION_UNSIGNED, &serving.server.publish.maxlen, "N",
+     "keep about so many entries in it (default 0: all)", 0, 0},
+    {"publish-on-gap", MIM_OPTION_TEXT, &serving.publish_on_gap, "stop|refill|new-stream",
+     "when Redis lost entries or the stream is not ours (default stop)", 0, 0},
+    {"publish-types", MIM_OPTION_TEXT, &serving.server.publish.types, "A,B", "only these event types (default: all)", 0,
+     0},
+    {"publish-aggregates", MIM_OPTION_TEXT, &serving.server.publish.aggregates, "A,B",
+     "only events and states of these aggregate types (default: all)", 0, 0},
+    {"publish-channels", MIM_OPTION_FLAG, &serving.server.publish.channels, NULL,
+     "PUBLISH each event on memimage:TYPE too, fire and forget", 0, 0},
+    {"publish-audiences", MIM_OPTION_FLAG, &serving.server.publish.audiences, NULL,
+     "PUBLISH each event on memimage:audience:ENTRY for each entry of its audience", 0, 0},
+    {"publish-state", MIM_OPTION_FLAG, &serving.server.publish.states, NULL,
+     "keep each aggregate's JSON under the key TYPE:ID", 0, 0},
     {"replica-of", MIM_OPTION_TEXT, &serving.server.replica_of, "HOST:PORT", "follow this primary as a hot standby", 0,
      0},
     {"primary-user", MIM_OPTION_TEXT, &serving.server.primary_user, "USER", "a standby's AUTH at the primary", 0, 0},

@@ -17,6 +17,7 @@ struct mim_cloudevents {
     struct mim_engine *engine;
     struct kept_definition **definitions; /* by journal number of the event type; NULL: not met yet */
     uint64_t catalog_seen;
+    struct mim_buffer audience;
     char source[64];
 };
 
@@ -48,6 +49,7 @@ struct mim_cloudevents *mim_cloudevents_free(struct mim_cloudevents *events) {
             }
         }
         free(events->definitions);
+        mim_buffer_deinit(&events->audience);
         free(events);
     }
     return NULL;
@@ -98,6 +100,27 @@ static void member_number(struct mim_json *j, const char *key, uint64_t value) {
     mim_json_u64(j, value);
 }
 
+size_t mim_event_audience(const struct mim_record *record, struct mim_buffer *out) {
+    struct mim_slice part;
+    size_t before = out->size;
+    if ((record->flags & MIM_PART_AUDIENCE) == 0 || !mim_record_part(record, MIM_PART_AUDIENCE, &part)) {
+        return 0;
+    }
+    struct mim_byte_reader reader = {.data = part.data, .size = part.size};
+    while (reader.offset < reader.size) {
+        size_t size = mim_read16(&reader);
+        const uint8_t *entry = mim_read_bytes(&reader, size);
+        if (reader.overflow) {
+            break;
+        }
+        if (out->size > before) {
+            mim_buffer_append(out, ",", 1);
+        }
+        mim_buffer_append(out, entry, size);
+    }
+    return out->size - before;
+}
+
 static void write_context(struct mim_json *j, const struct mim_journal_event *event) {
     char time[MIM_RFC3339_SIZE + 1];
     mim_rfc3339_format(event->time_ms, time);
@@ -116,8 +139,17 @@ static void write_context(struct mim_json *j, const struct mim_journal_event *ev
     }
 }
 
-int mim_cloudevents_encode(struct mim_cloudevents *events, const struct mim_journal_event *event,
-                           struct mim_buffer *out, struct mim_error *reterr) {
+/** An extension attribute of CloudEvents has no lists: the entries stand in one string, with commas between them. */
+static void write_audience(struct mim_cloudevents *events, struct mim_json *j, const struct mim_record *record) {
+    events->audience.size = 0;
+    size_t size = mim_event_audience(record, &events->audience);
+    if (size > 0) {
+        member_text(j, "audience", mim_slice_of(events->audience.data, size));
+    }
+}
+
+int mim_cloudevents_about(struct mim_cloudevents *events, const struct mim_journal_event *event,
+                          struct mim_event_about *ret_about, struct mim_error *reterr) {
     const struct mim_engine *engine = events->engine;
     const struct mim_record *record = &event->record;
     const struct mim_bound_event *bound = &engine->bound[record->type <= MIM_CATALOG_MAX ? record->type : 0];
@@ -130,25 +162,42 @@ int mim_cloudevents_encode(struct mim_cloudevents *events, const struct mim_jour
         return mim_error_set(reterr, MIM_E_DAMAGED, "the event at position %llu is not known to the image",
                              (unsigned long long)event->position);
     }
-    unsigned aggregate = bound->event->aggregate;
-    const struct mim_slot *slot = mim_engine_slot(engine, aggregate, record->stream);
-    struct mim_slice id = mim_text_slice(&engine->arena, &slot->id);
+    const struct mim_slot *slot = mim_engine_slot(engine, bound->event->aggregate, record->stream);
+    *ret_about = (struct mim_event_about){
+        .type = bound->event->full_name,
+        .aggregate_type = engine->compiled->model->aggregates[bound->event->aggregate].name,
+        .aggregate = bound->event->aggregate,
+        .id = mim_text_slice(&engine->arena, &slot->id),
+        .newest_version = slot->version,
+    };
+    return 0;
+}
+
+int mim_cloudevents_encode(struct mim_cloudevents *events, const struct mim_journal_event *event,
+                           struct mim_buffer *out, struct mim_error *reterr) {
+    const struct mim_record *record = &event->record;
+    struct mim_event_about about;
+    int rc = mim_cloudevents_about(events, event, &about, reterr);
+    if (rc != 0) {
+        return rc;
+    }
     const struct mim_definition *definition = &events->definitions[record->type]->definition;
     char number[24];
     char subject[MIM_NAME_SIZE_MAX + 1 + MIM_ID_SIZE_MAX + 1];
     (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)event->position);
-    (void)snprintf(subject, sizeof(subject), "%s/%.*s", engine->compiled->model->aggregates[aggregate].name,
-                   (int)id.size, (const char *)id.data);
+    (void)snprintf(subject, sizeof(subject), "%s/%.*s", about.aggregate_type, (int)about.id.size,
+                   (const char *)about.id.data);
     size_t before = out->size;
     struct mim_json j = mim_json_to(out);
     mim_json_object(&j);
     member_text(&j, "specversion", mim_slice_text("1.0"));
     member_text(&j, "id", mim_slice_text(number));
     member_text(&j, "source", mim_slice_text(events->source));
-    member_text(&j, "type", mim_slice_text(bound->event->full_name));
+    member_text(&j, "type", mim_slice_text(about.type));
     member_text(&j, "subject", mim_slice_text(subject));
     member_number(&j, "schemaversion", definition->version);
     write_context(&j, event);
+    write_audience(events, &j, record);
     mim_json_key(&j, "data");
     if (!mim_json_payload(&j, definition, record->payload)) {
         out->size = before;

@@ -16,6 +16,20 @@ struct mim_cloudevents *mim_cloudevents_free(struct mim_cloudevents *events);
 MIM_CHECKED int mim_cloudevents_encode(struct mim_cloudevents *events, const struct mim_journal_event *event,
                                        struct mim_buffer *out, struct mim_error *reterr);
 
+/** What an event is about, without its data. Borrowed from the model and the image: valid until the next command. */
+struct mim_event_about {
+    const char *type;           /* "account.Deposited" */
+    const char *aggregate_type; /* "account" */
+    unsigned aggregate;         /* its index in the model */
+    struct mim_slice id;
+    mim_version_t newest_version; /* of the aggregate in the image: this event's, or a later one */
+};
+/** DAMAGED when record and image contradict each other; MEMORY. */
+MIM_CHECKED int mim_cloudevents_about(struct mim_cloudevents *events, const struct mim_journal_event *event,
+                                      struct mim_event_about *ret_about, struct mim_error *reterr);
+/** Appends the audience that the model gave the event, entries with commas between them; returns its size, 0 for none. */
+size_t mim_event_audience(const struct mim_record *record, struct mim_buffer *out);
+
 /** Which events are wanted: all conditions together. `{0}` wants all. */
 struct mim_event_filter {
     bool one_aggregate; /* of type `aggregate` only */

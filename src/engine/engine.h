@@ -115,6 +115,13 @@ MIM_CHECKED int mim_engine_note(struct mim_engine *engine, struct mim_appender *
 MIM_CHECKED int mim_engine_get(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                                struct mim_slice id, struct mim_buffer *out, mim_version_t *ret_version,
                                mim_lsn_t *ret_gate, struct mim_error *reterr);
+/** The same of an aggregate that is there, by its type's index in the model and its dense number. */
+void mim_engine_state(struct mim_engine *engine, const struct mim_appender *appender, unsigned aggregate,
+                      mim_stream_t stream, struct mim_buffer *out, mim_version_t *ret_version, mim_lsn_t *ret_gate);
+/** Its id, borrowed until the next command; and the gate of its newest event. */
+struct mim_slice mim_engine_id(const struct mim_engine *engine, unsigned aggregate, mim_stream_t stream);
+mim_lsn_t mim_engine_gate(const struct mim_engine *engine, const struct mim_appender *appender, unsigned aggregate,
+                          mim_stream_t stream);
 /** Answers a query with one JSON value. INVALID (BADARG) or NOT_FOUND (no such query). */
 MIM_CHECKED int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                                  struct mim_slice name, const struct mim_string *arguments, size_t count,

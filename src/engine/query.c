@@ -48,6 +48,26 @@ int mim_engine_get(struct mim_engine *engine, const struct mim_appender *appende
     return 0;
 }
 
+void mim_engine_state(struct mim_engine *engine, const struct mim_appender *appender, unsigned aggregate,
+                      mim_stream_t stream, struct mim_buffer *out, mim_version_t *ret_version, mim_lsn_t *ret_gate) {
+    MIM_ASSERT(stream < engine->aggregates[aggregate].slots.count);
+    struct mim_slot *slot = mim_engine_slot(engine, aggregate, stream);
+    const struct mim_aggregate_type *described = &engine->compiled->model->aggregates[aggregate];
+    struct mim_json json = mim_json_to(out);
+    mim_json_image_state(&json, &engine->arena, described->fields, described->field_count, mim_slot_state(slot));
+    *ret_version = slot->version;
+    *ret_gate = mim_engine_gate_of(appender, slot->last_lsn);
+}
+
+struct mim_slice mim_engine_id(const struct mim_engine *engine, unsigned aggregate, mim_stream_t stream) {
+    return mim_text_slice(&engine->arena, &mim_engine_slot(engine, aggregate, stream)->id);
+}
+
+mim_lsn_t mim_engine_gate(const struct mim_engine *engine, const struct mim_appender *appender, unsigned aggregate,
+                          mim_stream_t stream) {
+    return mim_engine_gate_of(appender, mim_engine_slot(engine, aggregate, stream)->last_lsn);
+}
+
 int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                      struct mim_slice name, const struct mim_string *arguments, size_t count, struct mim_buffer *out,
                      mim_lsn_t *ret_gate, struct mim_error *reterr) {

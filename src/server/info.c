@@ -300,6 +300,7 @@ static const struct section {
     {"SNAPSHOT", "Snapshot", section_snapshot},
     {"REPLICATION", "Replication", section_replication},
     {"HISTORY", "History", section_history},
+    {"PUBLISH", "Publish", mim_publishing_info},
     {"MODEL", "Model", section_model},
     {"KEYSPACE", "Keyspace", section_keyspace},
 };

@@ -239,7 +239,8 @@ struct mim_server {
     struct mim_string strings[MIM_ARGUMENTS_MAX];
     struct mim_buffer scratch; /* JSON before it becomes a bulk string; INFO */
     struct mim_outcome outcome;
-    struct mim_past *past; /* NULL until somebody reads history */
+    struct mim_past *past;           /* NULL until somebody reads history */
+    struct mim_publisher *publisher; /* NULL: --publish was not given */
     struct mim_server_counters counters;
     struct mim_command_stats stats[MIM_COMMANDS_MAX];
     struct {
@@ -324,6 +325,16 @@ void mim_past_forget(struct mim_session *session);
 void mim_past_info(struct mim_server *server, struct mim_buffer *out);
 void mim_past_sent(struct mim_session *session); /* its client took bytes */
 void mim_follow_end(struct mim_session *session);
+
+/* publishing.c: what is durable goes to Redis, in slices at the end of turns */
+/** Makes the publisher, off; nothing without --publish. USAGE, MEMORY, IO. */
+MIM_CHECKED int mim_publishing_open(struct mim_server *server, struct mim_error *reterr);
+/** A primary begins to publish: when it is ready, or promoted (then it is made here if need be; what fails is logged). */
+void mim_publishing_start(struct mim_server *server);
+/** A standby does not publish: call it before the engine is replaced. Also at the end. */
+void mim_publishing_stop(struct mim_server *server);
+void mim_publishing_turn(struct mim_server *server);
+void mim_publishing_info(struct mim_server *server, struct mim_buffer *out);
 
 static inline struct mim_session *mim_session_of(void *context) {
     struct mim_session *session = context;

@@ -62,6 +62,9 @@ static void on_tick(evutil_socket_t fd, short what, void *context) {
     spare_tick(server);
     mim_snapshotter_tick(server);
     mim_replication_tick(server);
+    if (server->publisher != NULL && server->phase == MIM_PHASE_SERVING) {
+        mim_publisher_tick(server->publisher);
+    }
 }
 
 static void on_signal(evutil_socket_t number, short what, void *context) {
@@ -216,6 +219,9 @@ static void turn_end(struct mim_server *server) {
         mim_connections_settle(server, gate_moved);
         mim_connections_bury(server);
     }
+    if (server->publisher != NULL && server->phase == MIM_PHASE_SERVING) {
+        mim_publishing_turn(server); /* behind the replies: they do not wait for it */
+    }
     if (server->phase == MIM_PHASE_STOPPING) {
         (void)mim_server_now(server);
         turn_stop(server);
@@ -225,7 +231,8 @@ static void turn_end(struct mim_server *server) {
 /** True when the next turn may wait for sockets. */
 static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
     if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server) ||
-        mim_replication_busy(server)) {
+        mim_replication_busy(server) ||
+        (server->publisher != NULL && mim_publisher_busy(server->publisher))) {
         return false;
     }
     if (server->options.busy_poll_us != 0) {

@@ -44,7 +44,7 @@ void mim_past_info(struct mim_server *server, struct mim_buffer *out) {
     }
     mim_position_t gate = 0;
     if (server->runners_ready) {
-        gate = atomic_load_explicit(&server->ring.gate_position, memory_order_acquire);
+        gate = mim_replication_shown(server);
     }
     mim_info_line(out, "followers:%llu", (ull)total);
     mim_info_line(out, "follower_lag_events:%llu", (ull)(gate >= least ? gate - least + 1 : 0));

@@ -77,6 +77,7 @@ void mim_replication_close(struct mim_server *server) {
 /** The journal's confirmed part: everything that was there when a primary starts, then what standbys confirm. */
 static void confirmed_init(struct mim_server *server) {
     bool waits = server->options.sync_replicas > 0 && server->replication.role == MIM_ROLE_PRIMARY;
+    server->replication.confirmed_position = atomic_load_explicit(&server->ring.gate_position, memory_order_acquire);
     server->appender.confirmed_lsn =
         waits ? atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) : UINT64_MAX;
 }
@@ -109,6 +110,7 @@ void mim_replication_follow(struct mim_server *server, const char *host, uint16_
     r->last_error[0] = '\0';
     r->down_since_ns = mim_server_now(server);
     mim_replication_guard(server);
+    mim_publishing_stop(server);
     if (server->runners_ready) {
         mim_appender_seal(&server->appender);
         server->appender.confirmed_lsn = UINT64_MAX;
@@ -134,7 +136,7 @@ void mim_replication_set_sync(struct mim_server *server, uint32_t wanted) {
                     text); /* ring or disk full: logged at least */
         }
         if (before == 0) { /* what was shown stays shown */
-            server->appender.confirmed_lsn = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+            confirmed_init(server);
         }
         server->replication.acks_moved = true;
     }
@@ -148,6 +150,7 @@ void mim_replication_fence(struct mim_server *server, const char *by, mim_epoch_
     }
     r->fenced = true;
     mim_replication_guard(server);
+    mim_publishing_stop(server);
     (void)snprintf(r->fenced_by, sizeof(r->fenced_by), "%s", by);
     mim_log(MIM_LOG_ERROR, "fenced",
             "by=%s its_epoch=%u our_epoch=%u commands=READONLY next=\"REPLICAOF the newer primary; or, to go on here, "
@@ -166,6 +169,7 @@ static void primary_begun(struct mim_server *server) {
     mim_replication_guard(server);
     mim_log(MIM_LOG_INFO, "promoted", "epoch=%u position=%llu ms=%.3f", server->epoch,
             (ull)atomic_load_explicit(&server->ring.gate_position, memory_order_acquire), (double)r->promote_ns / 1e6);
+    mim_publishing_start(server);
     mim_connections_retry(server);
 }
 
@@ -406,9 +410,20 @@ static bool confirm(struct mim_server *server) {
                               : mim_feeds_confirmed(acked, count, server->options.sync_replicas);
     if (confirmed > server->appender.confirmed_lsn) {
         server->appender.confirmed_lsn = confirmed;
+        TAILQ_FOREACH(feed, &r->feeds, link) {
+            if (feed->streaming && feed->feed.acked_lsn == confirmed) {
+                r->confirmed_position = feed->feed.acked_position;
+            }
+        }
         return true;
     }
     return false;
+}
+
+mim_position_t mim_replication_shown(const struct mim_server *server) {
+    mim_position_t gate = atomic_load_explicit(&server->ring.gate_position, memory_order_acquire);
+    bool waits = server->appender.confirmed_lsn != UINT64_MAX;
+    return waits && server->replication.confirmed_position < gate ? server->replication.confirmed_position : gate;
 }
 
 void mim_replication_turn(struct mim_server *server) {

@@ -76,6 +76,7 @@ struct mim_replication {
     struct mim_standby_feeds feeds;
     unsigned feed_count, streaming_count;
     bool acks_moved;
+    mim_position_t confirmed_position; /* at the appender's confirmed_lsn */
     bool more; /* a feed has frames to send and room for them */
     struct {
         mim_lsn_t lsn;
@@ -118,6 +119,8 @@ bool mim_replication_waits_for_copy(const struct mim_server *server);
 /** NULL: commands may be decided; else the prefix of the refusal, and its sentence. */
 const char *mim_replication_refusal(const struct mim_server *server, char *text, size_t size);
 
+/** The newest position that may be shown to the outside. */
+mim_position_t mim_replication_shown(const struct mim_server *server);
 void mim_replication_turn(struct mim_server *server);
 void mim_replication_tick(struct mim_server *server);
 bool mim_replication_busy(const struct mim_server *server);

@@ -39,6 +39,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .sync_timeout_ms = 5000,
         .replica_timeout_s = 5,
         .replica_digest_s = 60,
+        .publish = {.stream = MIM_PUBLISH_STREAM},
     };
 }
 
@@ -211,6 +212,9 @@ static void server_ready(struct mim_server *server) {
                                                                            : "none",
             (unsigned long long)point.position, server->epoch, (unsigned long long)server->recovery_events,
             (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
+    if (server->replication.role == MIM_ROLE_PRIMARY) {
+        mim_publishing_start(server);
+    }
 }
 
 /** From what is on disk to an image that may be asked, or a standby that waits for its first copy. */
@@ -234,7 +238,8 @@ static int engine_open(struct mim_server *server, struct mim_error *reterr) {
 
 static int server_open(struct mim_server *server, struct mim_error *reterr) {
     limit_descriptors(server);
-    int rc = mim_replication_init(server, reterr);
+    int rc = mim_publish_options_check(&server->options.publish, reterr);
+    rc = rc != 0 ? rc : mim_replication_init(server, reterr);
     rc = rc != 0 ? rc : storage_open(server, reterr);
     if (rc == 0) {
         rc = mim_loop_open(server, reterr);
@@ -288,6 +293,7 @@ static void journal_close(struct mim_server *server) {
 /** Everything that stands on the journal, from above to below. */
 static void engine_close(struct mim_server *server) {
     mim_past_close(server);
+    mim_publishing_stop(server);
     mim_replication_release(server);
     mim_snapshotter_close(server);
     memset(&server->snapshotter, 0, sizeof(server->snapshotter));

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "journal/writer.h"
 #include "model/compiled.h"
+#include "publish/publisher.h"
 #include "snapshot/snapshot.h"
 
 /** Everything `serve` can be told; defaults by mim_server_options_default. Strings are borrowed for the run. */
@@ -50,6 +51,7 @@ struct mim_server_options {
     uint32_t replica_digest_s;     /* digests are compared so often: 60; 0: never */
     bool no_rewind;                /* never set a divergent journal aside: refuse to follow instead */
     bool replica_tail_only;        /* a new standby copies snapshot and tail, not the whole journal */
+    struct mim_publish_options publish;
 };
 
 void mim_server_options_default(struct mim_server_options *ret_options);

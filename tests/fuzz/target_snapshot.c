@@ -27,11 +27,12 @@ static void make_whole(void) {
     fuzz_end(&life, true);
     struct mim_engine_options options = fuzz_engine_options();
     struct mim_recovery recovery;
+    uint64_t written;
     FUZZ_REQUIRE(mim_engine_new(&options, &life.engine, &error) == 0);
     FUZZ_REQUIRE(mim_recovery_run(life.storage, life.engine, NULL, &recovery, &error) == 0);
     mim_recovery_deinit(&recovery);
     FUZZ_REQUIRE(mim_storage_make_dir(life.storage, MIM_SNAPSHOT_DIR, &error) == 0);
-    FUZZ_REQUIRE(mim_snapshot_write(life.storage, life.engine, 1000, NULL, NULL, &header, &error) == 0);
+    FUZZ_REQUIRE(mim_snapshot_write(life.storage, life.engine, NULL, 1000, NULL, NULL, &header, &written, &error) == 0);
     mim_snapshot_path(header.position, snapshot_path);
     fuzz_end(&life, false);
     fuzz_live(&life, 2, true); /* a tail behind it */

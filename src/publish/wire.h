@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Requests as bytes: what hiredis' formatted commands want, built without an allocation per argument. Header-only, pure.
+#ifndef MIM_PUBLISH_WIRE_H
+#define MIM_PUBLISH_WIRE_H
+
+#include "base/bytes.h"
+#include "model/codec.h"
+
+#define MIM_WIRE_DIGITS 20u
+
+/** Decimal digits at the end of ret_digits; returns how many. */
+static inline size_t mim_wire_digits(uint64_t value, uint8_t ret_digits[MIM_WIRE_DIGITS]) {
+    size_t size = 0;
+    do {
+        ret_digits[MIM_WIRE_DIGITS - ++size] = (uint8_t)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    return size;
+}
+
+static inline void mim_wire_head(struct mim_buffer *out, char kind, uint64_t value) {
+    uint8_t digits[MIM_WIRE_DIGITS];
+    size_t size = mim_wire_digits(value, digits);
+    mim_buffer_reserve(out, size + 3);
+    uint8_t *at = out->data + out->size;
+    *at++ = (uint8_t)kind;
+    memcpy(at, digits + MIM_WIRE_DIGITS - size, size);
+    memcpy(at + size, "\r\n", 2);
+    out->size += size + 3;
+}
+
+static inline void mim_wire_bulk(struct mim_buffer *out, struct mim_slice value) {
+    mim_wire_head(out, '$', value.size);
+    mim_buffer_reserve(out, value.size + 2);
+    if (value.size > 0) {
+        memcpy(out->data + out->size, value.data, value.size);
+    }
+    memcpy(out->data + out->size + value.size, "\r\n", 2);
+    out->size += value.size + 2;
+}
+
+static inline void mim_wire_text(struct mim_buffer *out, const char *text) { mim_wire_bulk(out, mim_slice_text(text)); }
+
+static inline void mim_wire_number(struct mim_buffer *out, uint64_t value) {
+    uint8_t digits[MIM_WIRE_DIGITS];
+    size_t size = mim_wire_digits(value, digits);
+    mim_wire_bulk(out, mim_slice_of(digits + MIM_WIRE_DIGITS - size, size));
+}
+
+/** "type:id" or "type/id". */
+static inline void mim_wire_joined(struct mim_buffer *out, const char *type, char between, struct mim_slice id) {
+    size_t type_size = strlen(type);
+    mim_wire_head(out, '$', type_size + 1 + id.size);
+    mim_buffer_reserve(out, type_size + id.size + 3);
+    uint8_t *at = out->data + out->size;
+    memcpy(at, type, type_size);
+    at[type_size] = (uint8_t)between;
+    memcpy(at + type_size + 1, id.data, id.size);
+    memcpy(at + type_size + 1 + id.size, "\r\n", 2);
+    out->size += type_size + id.size + 3;
+}
+
+#endif
