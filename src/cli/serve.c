@@ -121,6 +121,7 @@ int mim_cli_serve(int argc, char **argv) {
          0, 1u << 30},
         {"requirepass", MIM_OPTION_TEXT, &s.server.requirepass, "PASSWORD",
          "clients must AUTH; without one only loopback is served", 0, 0},
+        {"aclfile", MIM_OPTION_TEXT, &s.server.aclfile, "FILE", "users and what each may do; see the README", 0, 0},
         {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)",
          1, 3600000},
         {"busy-poll", MIM_OPTION_UNSIGNED, &s.server.busy_poll_us, "US",

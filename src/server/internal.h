@@ -14,6 +14,8 @@
 #include "base/version.h"
 #include "engine/engine.h"
 #include "engine/recovery.h"
+#include "server/acl.h"
+#include "server/auth_thread.h"
 #include "server/commands.h"
 #include "server/holdback.h"
 #include "server/journal_thread.h"
@@ -41,6 +43,7 @@
 #define MIM_NOAUTH_REQUEST_SIZE_MAX  (64u << 10)
 #define MIM_NOAUTH_DEADLINE_NS       10000000000ull
 #define MIM_AUTH_FAILURES_MAX        8u             /* then the connection is closed */
+#define MIM_AUTH_DELAY_NS            50000000ull    /* before a wrong password is answered, times the failures so far */
 #define MIM_PARTIAL_DEADLINE_NS      60000000000ull /* an incomplete request that gets no byte for so long */
 #define MIM_LINGER_NS                2000000000ull  /* time for a client to read its last reply */
 #define MIM_STOP_FLUSH_NS            3000000000ull  /* the same at the server's stop */
@@ -124,6 +127,9 @@ struct mim_session {
     char library_version[MIM_CLIENT_NAME_MAX];
     char address[72];
     struct mim_past_session *past; /* owned; NULL: reads no history */
+    struct mim_acl_user *user;     /* who it is; NULL: not authenticated. Belongs to the ACL */
+    struct mim_auth_job *auth_job; /* owned; a password being hashed */
+    uint64_t auth_until_ns;        /* a wrong password is not answered before; 0: none */
     struct event read_event;
     struct event write_event;
     TAILQ_ENTRY(mim_session) all_link;
@@ -148,6 +154,7 @@ struct mim_server_counters {
     uint64_t connections, connections_refused, connections_evicted;
     uint64_t requests, bytes_in, bytes_out;
     uint64_t protocol_errors, cross_protocol, auth_failures, protected_refused;
+    uint64_t acl_denied_command, acl_denied_key, auth_overloaded;
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
     uint64_t stalls_journal, stalls_output;
     uint64_t turns, seals;
@@ -199,6 +206,9 @@ struct mim_server {
     uint64_t recovery_ns, recovery_events, recovery_done, recovery_total, recovery_logged_ns;
 
     struct mim_snapshotter snapshotter;
+
+    struct mim_acl *acl;
+    struct mim_auth_thread auth_thread;
 
     /* loop */
     struct event_base *base;
@@ -259,7 +269,8 @@ bool mim_session_drained(const struct mim_session *session);
 /** An error to a client that is then closed; with an empty prefix it is closed without a word. */
 void mim_session_refuse(struct mim_session *session, const char *prefix, const char *text);
 void mim_session_set_limits(struct mim_session *session);
-void mim_session_set_authenticated(struct mim_session *session, bool authenticated);
+/** NULL: nobody yet; what may be sent before AUTH is bounded more tightly. */
+void mim_session_set_user(struct mim_session *session, struct mim_acl_user *user);
 
 /* connection_event.c: sockets of sessions */
 extern const struct mim_transport_ops mim_transport_plain;
@@ -275,6 +286,27 @@ void mim_connections_stop_reading(struct mim_server *server);
 bool mim_connections_drained(const struct mim_server *server);
 void mim_connections_tick(struct mim_server *server);
 void mim_connections_close_all(struct mim_server *server);
+
+/* authenticate.c */
+/** User and password of AUTH or HELLO. The user, or NULL with the verdict: AGAIN, or the error is written. */
+enum mim_verdict_of_call mim_authenticate(struct mim_call *call, struct mim_slice name, struct mim_slice password,
+                                          struct mim_acl_user **ret_user);
+/** The user of connections that have not said who they are; NULL: they have to. */
+struct mim_acl_user *mim_acl_nobody(const struct mim_server *server);
+/** Reads the ACL file again. Sessions of users that are gone or off are closed; the others have their new rights. */
+MIM_CHECKED int mim_acl_reload(struct mim_server *server, struct mim_error *reterr);
+
+/* permission.c */
+/** Whether the call's user may do it, before its handler. False: NOPERM is written. */
+bool mim_permission_check(struct mim_call *call);
+/** For filters of events and for commands: which streams the session's user, as he is then, may read or write. */
+struct mim_permits mim_permission_reads(struct mim_session *session);
+struct mim_permits mim_permission_writes(struct mim_session *session);
+
+/* security.c */
+/** ACL and TLS, before the listeners. USAGE. */
+MIM_CHECKED int mim_security_open(struct mim_server *server, struct mim_error *reterr);
+void mim_security_close(struct mim_server *server);
 
 /* listener_event.c */
 MIM_CHECKED int mim_listeners_open(struct mim_server *server, struct mim_error *reterr);

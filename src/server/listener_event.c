@@ -62,7 +62,7 @@ static void admit(struct mim_listener *listener, int fd, const union address *pe
         say_and_close(fd, "-ERR max number of clients reached\r\n");
         return;
     }
-    if (!listener->is_unix && server->options.requirepass == NULL && !is_loopback(peer)) {
+    if (!listener->is_unix && mim_acl_nobody(server) != NULL && !is_loopback(peer)) {
         server->counters.protected_refused++;
         say_and_close(fd, "-NOPERM protected mode: no password is set, so only this machine may connect\r\n");
         return;
@@ -235,7 +235,8 @@ static int unix_open(struct mim_server *server, struct mim_error *reterr) {
 
 int mim_listeners_open(struct mim_server *server, struct mim_error *reterr) {
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int rc = tcp_open(server, reterr);
+    int rc = mim_security_open(server, reterr);
+    rc = rc != 0 ? rc : tcp_open(server, reterr);
     if (rc == 0 && server->options.unixsocket != NULL) {
         rc = unix_open(server, reterr);
     }

@@ -216,6 +216,7 @@ static void server_close(struct mim_server *server) {
     mim_snapshotter_close(server);
     journal_close(server);
     server->engine = mim_engine_free(server->engine);
+    mim_security_close(server);
     mim_loop_close(server);
     if (server->storage_ready) {
         mim_file_close(server->storage, server->lock);

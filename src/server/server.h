@@ -31,6 +31,7 @@ struct mim_server_options {
     uint32_t pipeline_max;         /* requests un-replied before reading pauses: 16384 */
     uint32_t idle_timeout_s;       /* 0: none */
     const char *requirepass;       /* NULL: none; then protected mode: non-loopback peers are refused */
+    const char *aclfile;           /* NULL: none: user default alone */
     uint32_t seal_idle_ms;         /* 10: idle time after which a seal frame is written */
     uint64_t busy_poll_us;         /* 0: sleep at once when there is nothing to do */
     enum mim_verify verify;        /* of a snapshot at start: EAGER */
