@@ -10,6 +10,7 @@ int mim_cli_digest(int argc, char **argv);
 int mim_cli_history(int argc, char **argv);
 int mim_cli_snapshot(int argc, char **argv);
 int mim_cli_restore(int argc, char **argv);
+int mim_cli_acl(int argc, char **argv);
 int mim_cli_bench(int argc, char **argv);
 
 #endif

@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
     {"journal", mim_cli_journal, "dump, verify or measure a journal"},
     {"digest", mim_cli_digest, "rebuild the state offline and print its digest"},
     {"history", mim_cli_history, "list the versions of one aggregate: when, who, what changed"},
+    {"acl", mim_cli_acl, "make hashes of passwords, check an ACL file"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

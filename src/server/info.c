@@ -64,6 +64,7 @@ static void section_server(struct mim_server *server, struct mim_buffer *out) {
     line(out, "process_id:%ld", (long)server->pid);
     line(out, "run_id:%s", server->run_id);
     line(out, "tcp_port:%u", server->port);
+    line(out, "tls_port:%u", server->tls_port);
     line(out, "uptime_in_seconds:%llu", (ull)uptime);
     line(out, "uptime_in_days:%llu", (ull)(uptime / 86400));
     line(out, "phase:%s", phases[server->phase]);
@@ -109,6 +110,10 @@ static void section_clients(struct mim_server *server, struct mim_buffer *out) {
     line(out, "auth_hash_ms_total:%llu", (ull)atomic_load(&server->auth_thread.total_ns) / 1000000u);
     line(out, "protocol_errors:%llu", (ull)c->protocol_errors);
     line(out, "cross_protocol_closed:%llu", (ull)c->cross_protocol);
+    line(out, "tls_connections_received:%llu", (ull)c->tls_connections);
+    line(out, "tls_failures:%llu", (ull)c->tls_failures);
+    line(out, "limit_handshake_closed:%llu", (ull)c->limit_handshake);
+    line(out, "limit_address_refused:%llu", (ull)c->limit_address);
     line(out, "limit_output_closed:%llu", (ull)c->limit_output);
     line(out, "limit_input_total_refused:%llu", (ull)c->limit_input_total);
     line(out, "limit_idle_closed:%llu", (ull)c->limit_idle);

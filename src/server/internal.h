@@ -25,6 +25,7 @@
 #include "server/resp_write.h"
 #include "server/server.h"
 #include "server/snapshot_event.h"
+#include "server/tls.h"
 
 #define MIM_VERSION_TEXT       MIM_VERSION
 #define MIM_REDIS_VERSION_TEXT "7.0.0" /* the dialect clients may rely on */
@@ -53,6 +54,10 @@
 
 struct mim_server;
 struct mim_session;
+/* Listening sockets, and numbers of connections by address (hashed: two may share one). */
+enum { MIM_LISTENER_TCP, MIM_LISTENER_UNIX, MIM_LISTENER_TLS, MIM_LISTENERS };
+#define MIM_ADDRESS_BUCKETS 16384u
+
 struct mim_past;         /* past.h */
 struct mim_past_session; /* past.h */
 
@@ -62,11 +67,15 @@ struct mim_past_session; /* past.h */
 struct mim_transport {
     const struct mim_transport_ops *ops;
     int fd;
-    void *state; /* of an encrypted transport */
+    void *state;      /* of an encrypted transport */
+    size_t read_min;  /* a read has room for so many bytes at least */
+    bool ready;       /* no handshake, or it is complete */
+    bool wants_write; /* a read said EAGAIN because it has something to write first; cleared by who waits for that */
 };
 struct mim_transport_ops {
     ssize_t (*read)(struct mim_transport *transport, void *data, size_t size);
     ssize_t (*write)(struct mim_transport *transport, const void *data, size_t size);
+    int (*finish)(struct mim_transport *transport); /* nothing more is written; as shutdown(2) */
     void (*close)(struct mim_transport *transport);
 };
 
@@ -102,6 +111,7 @@ struct mim_session {
     bool skip_next;     /* CLIENT REPLY SKIP */
     bool skip_this;
     bool is_unix;
+    bool is_tls;
     uint8_t stall; /* enum mim_stall */
     uint8_t queue; /* enum mim_queue */
     uint32_t auth_failures;
@@ -129,6 +139,7 @@ struct mim_session {
     struct mim_past_session *past; /* owned; NULL: reads no history */
     struct mim_acl_user *user;     /* who it is; NULL: not authenticated. Belongs to the ACL */
     struct mim_auth_job *auth_job; /* owned; a password being hashed */
+    uint32_t address_bucket;       /* 1 + its place in address_counts; 0: none */
     uint64_t auth_until_ns;        /* a wrong password is not answered before; 0: none */
     struct event read_event;
     struct event write_event;
@@ -155,6 +166,7 @@ struct mim_server_counters {
     uint64_t requests, bytes_in, bytes_out;
     uint64_t protocol_errors, cross_protocol, auth_failures, protected_refused;
     uint64_t acl_denied_command, acl_denied_key, auth_overloaded;
+    uint64_t tls_connections, tls_failures, limit_handshake, limit_address;
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
     uint64_t stalls_journal, stalls_output;
     uint64_t turns, seals;
@@ -164,6 +176,7 @@ struct mim_listener {
     struct mim_server *server;
     int fd;
     bool is_unix;
+    bool is_tls;
     bool paused;
     struct event *event;
 };
@@ -184,7 +197,8 @@ struct mim_server {
     struct mim_clock clock;
     enum mim_phase phase;
     int exit_status;
-    uint16_t port; /* bound */
+    uint16_t port;     /* bound; 0: none */
+    uint16_t tls_port; /* likewise */
     pid_t pid;
     uint64_t started_ns;
     int64_t started_wall_ms;
@@ -208,6 +222,7 @@ struct mim_server {
     struct mim_snapshotter snapshotter;
 
     struct mim_acl *acl;
+    struct mim_tls *tls; /* NULL: no TLS */
     struct mim_auth_thread auth_thread;
 
     /* loop */
@@ -224,7 +239,9 @@ struct mim_server {
     int spare_seen; /* enum mim_spare_state, for the log */
 
     /* connections */
-    struct mim_listener listeners[2];
+    struct mim_listener listeners[MIM_LISTENERS];
+    uint32_t address_counts[MIM_ADDRESS_BUCKETS];
+    uint64_t address_seed;
     int spare_fd;
     struct mim_sessions sessions, fresh, waiting, stalled, doomed;
     uint32_t session_count;
@@ -274,7 +291,10 @@ void mim_session_set_user(struct mim_session *session, struct mim_acl_user *user
 
 /* connection_event.c: sockets of sessions */
 extern const struct mim_transport_ops mim_transport_plain;
-void mim_connection_open(struct mim_server *server, int fd, bool is_unix, const char *address);
+struct mim_transport mim_transport_of(int fd);
+/** Takes the transport over, whatever happens; `bucket` as in the session, counted already. */
+void mim_connection_open(struct mim_server *server, struct mim_transport transport, const struct mim_listener *listener,
+                         const char *address, uint32_t bucket);
 void mim_connection_touch(struct mim_session *session); /* it has new output: settled at the end of the turn */
 void mim_connection_doom(struct mim_session *session);
 void mim_connection_stall(struct mim_session *session, enum mim_stall reason);

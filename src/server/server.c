@@ -27,6 +27,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .writer = {.durability = MIM_DURABILITY_FSYNC},
         .idempotency_window = MIM_IDEMPOTENCY_WINDOW_DEFAULT,
         .clients_max = 10000,
+        .clients_per_address_max = 5000,
         .query_size_max = MIM_COMMAND_SIZE_MAX,
         .output_size_max = 32u << 20,
         .pipeline_max = 16384,
@@ -175,10 +176,12 @@ static void server_ready(struct mim_server *server) {
     server->rates.position = point.position;
     server->rates.at_ns = mim_server_now(server);
     mim_log(MIM_LOG_INFO, "ready",
-            "port=%u bind=%s unixsocket=%s dir=%s model=%s durability=%s position=%llu epoch=%u events_replayed=%llu "
+            "port=%u tls_port=%u bind=%s unixsocket=%s dir=%s model=%s durability=%s position=%llu epoch=%u "
+            "events_replayed=%llu "
             "recovery_ms=%.1f pid=%ld version=%s",
-            server->port, server->options.bind, server->options.unixsocket == NULL ? "-" : server->options.unixsocket,
-            server->options.dir, server->options.compiled->model->name,
+            server->port, server->tls_port, server->options.bind,
+            server->options.unixsocket == NULL ? "-" : server->options.unixsocket, server->options.dir,
+            server->options.compiled->model->name,
             server->options.writer.durability == MIM_DURABILITY_FSYNC      ? "fsync"
             : server->options.writer.durability == MIM_DURABILITY_INTERVAL ? "interval"
                                                                            : "none",
