@@ -95,13 +95,13 @@ int mim_cli_acl(int argc, char **argv) {
     if (rc > 0) {
         return 0;
     }
-    const char *word = positional > 0 ? argv[1] : "";
+    const char *word = positional > 0 ? argv[0] : "";
     if (rc == 0 && positional == 1 && strcmp(word, "hash") == 0) {
         rc = acl_hash(&error);
     } else if (rc == 0 && positional == 1 && strcmp(word, "token") == 0) {
         rc = acl_token(&error);
     } else if (rc == 0 && positional == 2 && strcmp(word, "check") == 0) {
-        rc = acl_check(argv[2], &error);
+        rc = acl_check(argv[1], &error);
     } else if (rc == 0) {
         rc = mim_error_set(&error, MIM_E_USAGE, "hash, token, or check and a file; memimage acl --help");
     }

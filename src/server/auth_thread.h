@@ -11,7 +11,8 @@
 
 #include "server/acl.h"
 
-#define MIM_AUTH_QUEUE_MAX 256u
+#define MIM_AUTH_QUEUE_MAX       256u
+#define MIM_AUTH_PER_ADDRESS_MAX 32u /* of them of one address */
 
 /** One password against one user's crypt strings. */
 struct mim_auth_job {

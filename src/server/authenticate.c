@@ -78,6 +78,16 @@ static enum mim_verdict_of_call refused(struct mim_call *call) {
     return MIM_CALL_CLOSE;
 }
 
+/** Whether this address has its share of the queue already, so that it cannot keep others out. */
+static bool address_waits(const struct mim_session *session) {
+    const struct mim_session *other;
+    uint32_t waiting = 0;
+    TAILQ_FOREACH(other, &session->server->sessions, all_link) {
+        waiting += other->auth_job != NULL && other->address_bucket == session->address_bucket;
+    }
+    return waiting >= MIM_AUTH_PER_ADDRESS_MAX;
+}
+
 static enum mim_verdict_of_call begin(struct mim_call *call, struct mim_acl_user *user, struct mim_slice password,
                                       struct mim_acl_user **ret_user) {
     struct mim_server *server = call->server;
@@ -89,11 +99,11 @@ static enum mim_verdict_of_call begin(struct mim_call *call, struct mim_acl_user
         return refused_later(call);
     }
     struct mim_error error = {0};
-    struct mim_auth_job *job = job_new(server->acl, user, password);
+    struct mim_auth_job *job = address_waits(call->session) ? NULL : job_new(server->acl, user, password);
     if (job == NULL || mim_auth_thread_submit(&server->auth_thread, job, &error) != 0) {
         free(job);
         server->counters.auth_overloaded++;
-        mim_reply_errorf(call->reply, "OVERLOADED", "%s", error.text[0] == '\0' ? "out of memory" : error.text);
+        mim_reply_errorf(call->reply, "OVERLOADED", "%s", error.text[0] == '\0' ? "too many clients of this address authenticate: try again" : error.text);
         return MIM_CALL_DONE;
     }
     call->session->auth_job = job;
