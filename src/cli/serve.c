@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // memimage serve: options and configuration file to struct mim_server_options.
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -15,13 +14,15 @@ struct serving {
     const char *config;
     const char *verify;
     uint64_t snapshot_keep;
-    const char *port_text, *tls_auth;
+    const char *tls_auth;
     uint64_t clients_per_address, tls_port;
-    uint64_t window, clients_max, pipeline_max, idle_timeout, seal_idle;
+    uint64_t port, window, clients_max, pipeline_max, idle_timeout, seal_idle;
 };
 
 /** Options that a table of pointers can reach; narrowed into place afterwards. */
 static void serving_narrow(struct serving *s) {
+    s->server.no_plain_port = s->port == MIM_PORT_NONE;
+    s->server.port = s->server.no_plain_port ? 0 : (uint16_t)s->port;
     s->server.tls_port = (uint16_t)s->tls_port;
     s->server.clients_per_address_max = (uint32_t)s->clients_per_address;
     s->server.idempotency_window = (uint32_t)s->window;
@@ -39,7 +40,7 @@ static void serving_default(struct serving *s) {
     s->server.model_name = "ledger";
     s->verify = "eager";
     s->snapshot_keep = s->server.snapshot_keep;
-    s->port_text = "7411";
+    s->port = s->server.port;
     s->tls_auth = "yes";
     s->clients_per_address = s->server.clients_per_address_max;
     s->window = MIM_IDEMPOTENCY_WINDOW_DEFAULT;
@@ -74,20 +75,6 @@ static int serving_verify(struct serving *s, struct mim_error *reterr) {
     return mim_error_set(reterr, MIM_E_USAGE, "--verify must be eager, background or off, not \"%s\"", s->verify);
 }
 
-/** A number, or "none" for TLS and unix socket only. */
-static int serving_port(struct serving *s, struct mim_error *reterr) {
-    char *end = NULL;
-    s->server.no_plain_port = strcmp(s->port_text, "none") == 0;
-    unsigned long port = strtoul(s->port_text, &end, 10);
-    bool number = s->port_text[0] >= '0' && s->port_text[0] <= '9' && *end == '\0' && port <= 65535;
-    if (!number && !s->server.no_plain_port) {
-        return mim_error_set(reterr, MIM_E_USAGE, "--port must be a number from 0 to 65535, or none, not \"%s\"",
-                             s->port_text);
-    }
-    s->server.port = s->server.no_plain_port ? 0 : (uint16_t)port;
-    return 0;
-}
-
 static int serving_tls(struct serving *s, struct mim_error *reterr) {
     static const char *const words[] = {
         [MIM_TLS_AUTH_YES] = "yes", [MIM_TLS_AUTH_NO] = "no", [MIM_TLS_AUTH_OPTIONAL] = "optional"};
@@ -104,7 +91,6 @@ static int serving_tls(struct serving *s, struct mim_error *reterr) {
 static int serve_run(struct serving *s, struct mim_error *reterr) {
     struct mim_compiled *compiled = NULL;
     int rc = serving_verify(s, reterr);
-    rc = rc != 0 ? rc : serving_port(s, reterr);
     rc = rc != 0 ? rc : serving_tls(s, reterr);
     rc = rc != 0 ? rc : mim_cli_model(s->server.model_name, &compiled, reterr);
     if (rc != 0) {
@@ -117,70 +103,74 @@ static int serve_run(struct serving *s, struct mim_error *reterr) {
     return status;
 }
 
+/** What the table below fills in: one server to a process. */
+static struct serving serving;
+
+static const struct mim_option items[] = {
+    {"dir", MIM_OPTION_TEXT, &serving.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
+    {"port", MIM_OPTION_PORT, &serving.port, "N|none", "TCP port (default 7411; 0: any free one)", 0, 0},
+    {"bind", MIM_OPTION_TEXT, &serving.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
+    {"unixsocket", MIM_OPTION_TEXT, &serving.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
+    {"model", MIM_OPTION_TEXT, &serving.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
+    {"durability", MIM_OPTION_DURABILITY, &serving.server.writer, "fsync|interval:MS|none",
+     "when a command is acknowledged (default fsync)", 0, 0},
+    {"config", MIM_OPTION_TEXT, &serving.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
+    {"idempotency-window", MIM_OPTION_UNSIGNED, &serving.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
+    {"memory-limit", MIM_OPTION_SIZE, &serving.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0,
+     0},
+    {"keep-commands", MIM_OPTION_FLAG, &serving.server.keep_commands, NULL, "journal the fields of every command too",
+     0, 0},
+    {"segment-size-max", MIM_OPTION_SIZE, &serving.server.writer.segment_size_max, "SIZE",
+     "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
+    {"verify", MIM_OPTION_TEXT, &serving.verify, "eager|background|off",
+     "when a snapshot's blocks are checked at start (default eager)", 0, 0},
+    {"snapshot-every", MIM_OPTION_UNSIGNED, &serving.server.snapshot_every, "N",
+     "make a snapshot after so many events (default 0: never)", 0, 0},
+    {"snapshot-every-bytes", MIM_OPTION_SIZE, &serving.server.snapshot_every_bytes, "SIZE",
+     "or after so many bytes of journal (default 0: never)", 0, 0},
+    {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &serving.server.snapshot_every_s, "SECONDS",
+     "or after so much time with changes (default 0: never)", 0, 1u << 30},
+    {"snapshot-keep", MIM_OPTION_UNSIGNED, &serving.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
+     1000000},
+    {"clients-max", MIM_OPTION_UNSIGNED, &serving.clients_max, "N", "most connections (default 10000)", 1, 1000000},
+    {"query-size-max", MIM_OPTION_SIZE, &serving.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
+     1024, MIM_COMMAND_SIZE_CEILING},
+    {"output-size-max", MIM_OPTION_SIZE, &serving.server.output_size_max, "SIZE",
+     "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
+    {"pipeline-max", MIM_OPTION_UNSIGNED, &serving.pipeline_max, "N",
+     "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
+    {"idle-timeout", MIM_OPTION_UNSIGNED, &serving.idle_timeout, "SECONDS", "close idle connections (default 0: never)",
+     0, 1u << 30},
+    {"requirepass", MIM_OPTION_TEXT, &serving.server.requirepass, "PASSWORD",
+     "clients must AUTH; without one only loopback is served", 0, 0},
+    {"tls-port", MIM_OPTION_UNSIGNED, &serving.tls_port, "N", "TCP port for TLS (default 0: none)", 0, 65535},
+    {"tls-cert-file", MIM_OPTION_TEXT, &serving.server.tls.cert_file, "FILE", "certificate and chain, PEM", 0, 0},
+    {"tls-key-file", MIM_OPTION_TEXT, &serving.server.tls.key_file, "FILE", "its key, PEM (default: in the same file)",
+     0, 0},
+    {"tls-ca-cert-file", MIM_OPTION_TEXT, &serving.server.tls.ca_file, "FILE",
+     "authorities of client certificates, PEM", 0, 0},
+    {"tls-auth-clients", MIM_OPTION_TEXT, &serving.tls_auth, "yes|no|optional",
+     "whether clients need a certificate (default yes)", 0, 0},
+    {"clients-per-address", MIM_OPTION_UNSIGNED, &serving.clients_per_address, "N",
+     "most connections of one address (default 5000; 0: no bound)", 0, 1000000},
+    {"aclfile", MIM_OPTION_TEXT, &serving.server.aclfile, "FILE", "users and what each may do; see the README", 0, 0},
+    {"seal-idle", MIM_OPTION_UNSIGNED, &serving.seal_idle, "MS",
+     "idle time before a seal frame is written (default 10)", 1, 3600000},
+    {"busy-poll", MIM_OPTION_UNSIGNED, &serving.server.busy_poll_us, "US",
+     "spin this long before sleeping, for latency (default 0)", 0, 1000000},
+};
+
+static const struct mim_options options = {
+    .usage = "memimage serve [option ...]",
+    .about = "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
+             "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
+             "read it, 4 a storage error while running, 5 the directory is in use.",
+    .items = items,
+    .count = sizeof(items) / sizeof(items[0]),
+};
+
 int mim_cli_serve(int argc, char **argv) {
-    struct serving s = {0};
-    serving_default(&s);
-    const struct mim_option items[] = {
-        {"dir", MIM_OPTION_TEXT, &s.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
-        {"port", MIM_OPTION_TEXT, &s.port_text, "N|none", "TCP port (default 7411; 0: any free one)", 0, 0},
-        {"bind", MIM_OPTION_TEXT, &s.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
-        {"unixsocket", MIM_OPTION_TEXT, &s.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
-        {"model", MIM_OPTION_TEXT, &s.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
-        {"durability", MIM_OPTION_DURABILITY, &s.server.writer, "fsync|interval:MS|none",
-         "when a command is acknowledged (default fsync)", 0, 0},
-        {"config", MIM_OPTION_TEXT, &s.config, "FILE", "\"option value\" lines; the command line comes first", 0, 0},
-        {"idempotency-window", MIM_OPTION_UNSIGNED, &s.window, "N", "keys remembered (default 1000000)", 1, 1u << 31},
-        {"memory-limit", MIM_OPTION_SIZE, &s.server.memory_limit, "SIZE", "most bytes of image (default: none)", 0, 0},
-        {"keep-commands", MIM_OPTION_FLAG, &s.server.keep_commands, NULL, "journal the fields of every command too", 0,
-         0},
-        {"segment-size-max", MIM_OPTION_SIZE, &s.server.writer.segment_size_max, "SIZE",
-         "largest journal segment (default 64m)", MIM_SEGMENT_SIZE_MIN, (uint64_t)4 << 30},
-        {"verify", MIM_OPTION_TEXT, &s.verify, "eager|background|off",
-         "when a snapshot's blocks are checked at start (default eager)", 0, 0},
-        {"snapshot-every", MIM_OPTION_UNSIGNED, &s.server.snapshot_every, "N",
-         "make a snapshot after so many events (default 0: never)", 0, 0},
-        {"snapshot-every-bytes", MIM_OPTION_SIZE, &s.server.snapshot_every_bytes, "SIZE",
-         "or after so many bytes of journal (default 0: never)", 0, 0},
-        {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &s.server.snapshot_every_s, "SECONDS",
-         "or after so much time with changes (default 0: never)", 0, 1u << 30},
-        {"snapshot-keep", MIM_OPTION_UNSIGNED, &s.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
-         1000000},
-        {"clients-max", MIM_OPTION_UNSIGNED, &s.clients_max, "N", "most connections (default 10000)", 1, 1000000},
-        {"query-size-max", MIM_OPTION_SIZE, &s.server.query_size_max, "SIZE", "most bytes of a request (default 1m)",
-         1024, MIM_COMMAND_SIZE_CEILING},
-        {"output-size-max", MIM_OPTION_SIZE, &s.server.output_size_max, "SIZE",
-         "most bytes waiting for a client (default 32m)", 65536, (uint64_t)4 << 30},
-        {"pipeline-max", MIM_OPTION_UNSIGNED, &s.pipeline_max, "N",
-         "requests un-replied before a client is read no further (default 16384)", 1, 1u << 24},
-        {"idle-timeout", MIM_OPTION_UNSIGNED, &s.idle_timeout, "SECONDS", "close idle connections (default 0: never)",
-         0, 1u << 30},
-        {"requirepass", MIM_OPTION_TEXT, &s.server.requirepass, "PASSWORD",
-         "clients must AUTH; without one only loopback is served", 0, 0},
-        {"tls-port", MIM_OPTION_UNSIGNED, &s.tls_port, "N", "TCP port for TLS (default 0: none)", 0, 65535},
-        {"tls-cert-file", MIM_OPTION_TEXT, &s.server.tls.cert_file, "FILE", "certificate and chain, PEM", 0, 0},
-        {"tls-key-file", MIM_OPTION_TEXT, &s.server.tls.key_file, "FILE", "its key, PEM (default: in the same file)", 0,
-         0},
-        {"tls-ca-cert-file", MIM_OPTION_TEXT, &s.server.tls.ca_file, "FILE", "authorities of client certificates, PEM",
-         0, 0},
-        {"tls-auth-clients", MIM_OPTION_TEXT, &s.tls_auth, "yes|no|optional",
-         "whether clients need a certificate (default yes)", 0, 0},
-        {"clients-per-address", MIM_OPTION_UNSIGNED, &s.clients_per_address, "N",
-         "most connections of one address (default 5000; 0: no bound)", 0, 1000000},
-        {"aclfile", MIM_OPTION_TEXT, &s.server.aclfile, "FILE", "users and what each may do; see the README", 0, 0},
-        {"seal-idle", MIM_OPTION_UNSIGNED, &s.seal_idle, "MS", "idle time before a seal frame is written (default 10)",
-         1, 3600000},
-        {"busy-poll", MIM_OPTION_UNSIGNED, &s.server.busy_poll_us, "US",
-         "spin this long before sleeping, for latency (default 0)", 0, 1000000},
-    };
-    const struct mim_options options = {
-        .usage = "memimage serve [option ...]",
-        .about =
-            "Runs the server in the foreground until SIGTERM, SIGINT or SHUTDOWN.\n"
-            "Exit status: 0 stopped on request, 1 usage or configuration, 3 damaged journal or a model that cannot\n"
-            "read it, 4 a storage error while running, 5 the directory is in use.",
-        .items = items,
-        .count = sizeof(items) / sizeof(items[0]),
-    };
+    serving_default(&serving);
     struct mim_error error = {0};
     int positional = 0;
     const char *config = config_sought(argc, argv);
@@ -190,5 +180,5 @@ int mim_cli_serve(int argc, char **argv) {
     if (rc != 0) {
         return rc > 0 ? 0 : mim_cli_fail("serve", &error);
     }
-    return serve_run(&s, &error);
+    return serve_run(&serving, &error);
 }

@@ -103,7 +103,9 @@ static enum mim_verdict_of_call begin(struct mim_call *call, struct mim_acl_user
     if (job == NULL || mim_auth_thread_submit(&server->auth_thread, job, &error) != 0) {
         free(job);
         server->counters.auth_overloaded++;
-        mim_reply_errorf(call->reply, "OVERLOADED", "%s", error.text[0] == '\0' ? "too many clients of this address authenticate: try again" : error.text);
+        mim_reply_errorf(call->reply, "OVERLOADED", "%s",
+                         error.text[0] == '\0' ? "too many clients of this address authenticate: try again"
+                                               : error.text);
         return MIM_CALL_DONE;
     }
     call->session->auth_job = job;

@@ -370,7 +370,9 @@ def requirepass(t):
 @test("an address has at most its number of connections, and they come back when they close")
 def per_address(t):
     server = t.server(args=["--clients-per-address", "3"])
-    clients = [t.client(server) for _ in range(3)]
+    first = t.client(server)
+    wait_for(lambda: info(first, "connected_clients") == 1, 20, "the one that asked whether it runs to be gone")
+    clients = [first, t.client(server), t.client(server)]
     for client in clients:
         equal(client.call("PING"), "PONG")
     with server.client() as fourth:
