@@ -16,6 +16,7 @@ int mim_cli_snapshot(int argc, char **argv);
 int mim_cli_restore(int argc, char **argv);
 int mim_cli_promote(int argc, char **argv);
 int mim_cli_switchover(int argc, char **argv);
+int mim_cli_acl(int argc, char **argv);
 int mim_cli_bench(int argc, char **argv);
 
 #endif

@@ -28,6 +28,7 @@ static const struct subcommand subcommands[] = {
     {"check", mim_cli_check, "check a model: its descriptors, and that it replays a journal the same each time"},
     {"state", mim_cli_state, "one aggregate's state now, or at a version, position or time"},
     {"trace", mim_cli_trace, "the causal tree of one operation, with times"},
+    {"acl", mim_cli_acl, "make hashes of passwords, check an ACL file"},
     {"bench", mim_cli_bench, "measure commands, latency, replay"},
 };
 

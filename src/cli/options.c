@@ -87,6 +87,7 @@ static int option_wrong(const struct mim_option *option, const char *text, struc
     return mim_error_set(reterr, MIM_E_USAGE, "--%s must be %s, not \"%s\"", option->name,
                          option->type == MIM_OPTION_SIZE   ? "a size like 512m or 8g"
                          : option->type == MIM_OPTION_FLAG ? "yes or no"
+                         : option->type == MIM_OPTION_PORT ? "a number from 0 to 65535, or none"
                                                            : option->value,
                          text);
 }
@@ -111,6 +112,13 @@ static int option_set(const struct mim_option *option, const char *text, struct 
         break;
     case MIM_OPTION_FLAG:
         good = parse_flag(text, option->target);
+        break;
+    case MIM_OPTION_PORT:
+        number = MIM_PORT_NONE;
+        good = strcmp(text, "none") == 0 || (parse_unsigned(text, &number, &end) && *end == '\0' && number <= 65535);
+        if (good) {
+            *(uint64_t *)option->target = number;
+        }
         break;
     case MIM_OPTION_DURABILITY:
         good = parse_durability(text, option->target);

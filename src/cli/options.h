@@ -9,12 +9,15 @@
 
 #include "base/error.h"
 
+#define MIM_PORT_NONE 65536u
+
 enum mim_option_type {
     MIM_OPTION_TEXT = 1,   /* const char ** */
     MIM_OPTION_UNSIGNED,   /* uint64_t *, within min..max */
     MIM_OPTION_SIZE,       /* uint64_t *, with k, m, g (binary) */
     MIM_OPTION_FLAG,       /* bool *, no value on the command line; yes/no in a file */
     MIM_OPTION_DURABILITY, /* struct mim_writer_options * */
+    MIM_OPTION_PORT,       /* uint64_t *, 0 to 65535, or none: MIM_PORT_NONE */
     MIM_OPTION_HELP,
 };
 

@@ -19,12 +19,17 @@ struct serving {
     uint64_t snapshot_keep;
     uint64_t sync_replicas, sync_timeout, replica_timeout, replica_digest;
     const char *replica_history;
+    const char *tls_auth;
+    uint64_t clients_per_address, tls_port;
     uint64_t port, window, clients_max, pipeline_max, idle_timeout, seal_idle;
 };
 
 /** Options that a table of pointers can reach; narrowed into place afterwards. */
 static void serving_narrow(struct serving *s) {
-    s->server.port = (uint16_t)s->port;
+    s->server.no_plain_port = s->port == MIM_PORT_NONE;
+    s->server.port = s->server.no_plain_port ? 0 : (uint16_t)s->port;
+    s->server.tls_port = (uint16_t)s->tls_port;
+    s->server.clients_per_address_max = (uint32_t)s->clients_per_address;
     s->server.idempotency_window = (uint32_t)s->window;
     s->server.clients_max = (uint32_t)s->clients_max;
     s->server.pipeline_max = (uint32_t)s->pipeline_max;
@@ -52,6 +57,8 @@ static void serving_default(struct serving *s) {
     s->replica_digest = s->server.replica_digest_s;
     s->replica_history = "all";
     s->port = s->server.port;
+    s->tls_auth = "yes";
+    s->clients_per_address = s->server.clients_per_address_max;
     s->window = MIM_IDEMPOTENCY_WINDOW_DEFAULT;
     s->clients_max = s->server.clients_max;
     s->pipeline_max = s->server.pipeline_max;
@@ -108,11 +115,25 @@ static int serving_publish(struct serving *s, struct mim_error *reterr) {
                          s->publish_on_gap);
 }
 
+static int serving_tls(struct serving *s, struct mim_error *reterr) {
+    static const char *const words[] = {
+        [MIM_TLS_AUTH_YES] = "yes", [MIM_TLS_AUTH_NO] = "no", [MIM_TLS_AUTH_OPTIONAL] = "optional"};
+    for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(words[i], s->tls_auth) == 0) {
+            s->server.tls.auth_clients = (enum mim_tls_auth)i;
+            return 0;
+        }
+    }
+    return mim_error_set(reterr, MIM_E_USAGE, "--tls-auth-clients must be yes, no or optional, not \"%s\"",
+                         s->tls_auth);
+}
+
 static int serve_run(struct serving *s, struct mim_error *reterr) {
     struct mim_compiled *compiled = NULL;
     int rc = serving_verify(s, reterr);
     rc = rc != 0 ? rc : serving_history(s, reterr);
     rc = rc != 0 ? rc : serving_publish(s, reterr);
+    rc = rc != 0 ? rc : serving_tls(s, reterr);
     rc = rc != 0 ? rc : mim_cli_model(s->server.model_name, &compiled, reterr);
     if (rc != 0) {
         return mim_cli_fail("serve", reterr);
@@ -129,7 +150,7 @@ static struct serving serving;
 
 static const struct mim_option items[] = {
     {"dir", MIM_OPTION_TEXT, &serving.server.dir, "DIR", "data directory, made when missing (default data)", 0, 0},
-    {"port", MIM_OPTION_UNSIGNED, &serving.port, "N", "TCP port (default 7411; 0: any free one)", 0, 65535},
+    {"port", MIM_OPTION_PORT, &serving.port, "N|none", "TCP port (default 7411; 0: any free one)", 0, 0},
     {"bind", MIM_OPTION_TEXT, &serving.server.bind, "ADDRESS", "address to listen on (default 127.0.0.1)", 0, 0},
     {"unixsocket", MIM_OPTION_TEXT, &serving.server.unixsocket, "PATH", "listen on a unix socket too", 0, 0},
     {"model", MIM_OPTION_TEXT, &serving.server.model_name, "NAME|FILE.so", "the model (default ledger)", 0, 0},
@@ -202,6 +223,17 @@ static const struct mim_option items[] = {
      0, 1u << 30},
     {"requirepass", MIM_OPTION_TEXT, &serving.server.requirepass, "PASSWORD",
      "clients must AUTH; without one only loopback is served", 0, 0},
+    {"tls-port", MIM_OPTION_UNSIGNED, &serving.tls_port, "N", "TCP port for TLS (default 0: none)", 0, 65535},
+    {"tls-cert-file", MIM_OPTION_TEXT, &serving.server.tls.cert_file, "FILE", "certificate and chain, PEM", 0, 0},
+    {"tls-key-file", MIM_OPTION_TEXT, &serving.server.tls.key_file, "FILE", "its key, PEM (default: in the same file)",
+     0, 0},
+    {"tls-ca-cert-file", MIM_OPTION_TEXT, &serving.server.tls.ca_file, "FILE",
+     "authorities of client certificates, PEM", 0, 0},
+    {"tls-auth-clients", MIM_OPTION_TEXT, &serving.tls_auth, "yes|no|optional",
+     "whether clients need a certificate (default yes)", 0, 0},
+    {"clients-per-address", MIM_OPTION_UNSIGNED, &serving.clients_per_address, "N",
+     "most connections of one address (default 5000; 0: no bound)", 0, 1000000},
+    {"aclfile", MIM_OPTION_TEXT, &serving.server.aclfile, "FILE", "users and what each may do; see the README", 0, 0},
     {"seal-idle", MIM_OPTION_UNSIGNED, &serving.seal_idle, "MS",
      "idle time before a seal frame is written (default 10)", 1, 3600000},
     {"busy-poll", MIM_OPTION_UNSIGNED, &serving.server.busy_poll_us, "US",

@@ -39,7 +39,8 @@ struct mim_event_filter {
     mim_stream_t stream;
     uint8_t id_size_less_1;
     uint8_t id[MIM_ID_SIZE_MAX];
-    uint64_t *types; /* owned: bit per compiled event; NULL: all */
+    uint64_t *types;            /* owned: bit per compiled event; NULL: all */
+    struct mim_permits permits; /* asked of every event's stream */
     uint16_t correlation_size;
     uint8_t correlation[MIM_KEY_SIZE_MAX]; /* size 0: any */
 };

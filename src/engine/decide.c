@@ -213,6 +213,21 @@ static void decision_begin(struct mim_engine *engine, struct mim_appender *appen
     decision->rejection[0] = '\0';
 }
 
+/** Whether the sender may write every stream that the model has chosen. */
+static bool decision_permitted(const struct mim_engine *engine, const struct mim_decision *decision) {
+    const struct mim_permits *writes = &decision->request->writes;
+    for (uint32_t i = 0; writes->permits != NULL && i < decision->count; i++) {
+        const struct mim_pending_event *event = &decision->events[i];
+        const char *type = engine->compiled->model->aggregates[event->event->aggregate].name;
+        struct mim_slice id =
+            event->id.data == NULL ? decision->request->id : mim_slice_of(event->id.data, event->id.size);
+        if (!writes->permits(writes->context, mim_slice_text(type), id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void mim_engine_execute(struct mim_engine *engine, struct mim_appender *appender, const struct mim_request *request,
                         struct mim_outcome *ret_outcome) {
     struct mim_decision *decision = engine->decision;
@@ -244,6 +259,10 @@ void mim_engine_execute(struct mim_engine *engine, struct mim_appender *appender
     }
     if (MIM_UNLIKELY(decision->too_much)) {
         outcome_set(ret_outcome, MIM_OUTCOME_ERR, "the command's transaction is too large");
+        return;
+    }
+    if (MIM_UNLIKELY(!decision_permitted(engine, decision))) {
+        outcome_set(ret_outcome, MIM_OUTCOME_DENIED, "the command would write to an aggregate that this user may not");
         return;
     }
     mim_transaction_run(engine, decision, ret_outcome);

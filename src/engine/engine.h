@@ -61,6 +61,12 @@ const char *mim_engine_missing(const struct mim_engine *engine);
 
 /* -------------------------------------------------------------- commands */
 
+/** Says of a stream whether somebody may read or write it; `permits` NULL: everybody may. */
+struct mim_permits {
+    bool (*permits)(void *context, struct mim_slice type, struct mim_slice id);
+    void *context;
+};
+
 struct mim_request {
     struct mim_slice type; /* "account" */
     struct mim_slice id;
@@ -75,6 +81,7 @@ struct mim_request {
     struct mim_slice causation;
     struct mim_slice actor;
     int64_t wall_ms;
+    struct mim_permits writes; /* asked for every stream of an accepted command: DENIED */
 };
 
 enum mim_outcome_kind {
@@ -83,9 +90,10 @@ enum mim_outcome_kind {
     MIM_OUTCOME_ERR,   /* unknown type or command, malformed id, option too long ... */
     MIM_OUTCOME_BADARG,
     MIM_OUTCOME_CONFLICT,
-    MIM_OUTCOME_REJECTED,  /* text begins with the code */
-    MIM_OUTCOME_READONLY,  /* the disk is full */
-    MIM_OUTCOME_OVERLOADED /* the memory limit is reached */
+    MIM_OUTCOME_REJECTED,   /* text begins with the code */
+    MIM_OUTCOME_READONLY,   /* the disk is full */
+    MIM_OUTCOME_OVERLOADED, /* the memory limit is reached */
+    MIM_OUTCOME_DENIED      /* the command would write a stream that its sender may not write */
 };
 
 struct mim_outcome {

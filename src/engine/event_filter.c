@@ -95,6 +95,17 @@ int mim_event_filter_correlation(struct mim_event_filter *filter, struct mim_sli
     return 0;
 }
 
+static bool permitted(const struct mim_event_filter *filter, const struct mim_engine *engine, unsigned aggregate,
+                      mim_stream_t stream) {
+    if (stream >= engine->aggregates[aggregate].slots.count) {
+        return true; /* let the encoder say so */
+    }
+    const struct mim_slot *slot = mim_engine_slot(engine, aggregate, stream);
+    return filter->permits.permits(filter->permits.context,
+                                   mim_slice_text(engine->compiled->model->aggregates[aggregate].name),
+                                   mim_text_slice(&engine->arena, &slot->id));
+}
+
 bool mim_event_filter_wants(struct mim_event_filter *filter, const struct mim_engine *engine,
                             const struct mim_journal_event *event) {
     const struct mim_record *record = &event->record;
@@ -118,6 +129,9 @@ bool mim_event_filter_wants(struct mim_event_filter *filter, const struct mim_en
         if (!filter->has_stream || record->stream != filter->stream) {
             return false;
         }
+    }
+    if (filter->permits.permits != NULL && !permitted(filter, engine, compiled->aggregate, record->stream)) {
+        return false;
     }
     return filter->correlation_size == 0 ||
            mim_slice_equal(event->correlation, mim_slice_of(filter->correlation, filter->correlation_size));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Commands about one connection: PING ECHO HELLO AUTH SELECT QUIT RESET. As Redis defines them.
+// Commands about one connection: PING ECHO HELLO SELECT QUIT RESET. As Redis defines them.
 #include <string.h>
 
 #include "server/internal.h"
@@ -42,59 +42,9 @@ enum mim_verdict_of_call mim_cmd_reset(struct mim_call *call) {
     session->skip_next = false;
     session->skip_this = false;
     session->name[0] = '\0';
-    mim_session_set_authenticated(session, call->server->options.requirepass == NULL);
+    mim_session_set_user(session, mim_acl_nobody(call->server));
     mim_reply_simple(call->reply, "RESET");
     return MIM_CALL_DONE;
-}
-
-/** Equal, in a time that depends on the given text's length only. */
-static bool secret_equal(struct mim_slice given, const char *secret) {
-    size_t size = strlen(secret);
-    volatile uint8_t difference = given.size != size;
-    for (size_t i = 0; i < given.size; i++) {
-        uint8_t other = size == 0 ? 1 : (uint8_t)secret[i % size];
-        difference = (uint8_t)(difference | (given.data[i] ^ other));
-    }
-    return difference == 0;
-}
-
-/** Checks user and password and answers when they are wrong. CLOSE: too many attempts. */
-static enum mim_verdict_of_call authenticate(struct mim_call *call, struct mim_slice user, struct mim_slice password,
-                                             bool *ret_fine) {
-    struct mim_session *session = call->session;
-    const char *secret = call->server->options.requirepass;
-    *ret_fine = false;
-    if (secret == NULL) {
-        mim_reply_errorf(call->reply, "ERR",
-                         "AUTH <password> called without any password configured for the default user. Are you sure "
-                         "your configuration is correct?");
-        return MIM_CALL_DONE;
-    }
-    bool known = mim_slice_equal(user, mim_slice_text("default"));
-    if (secret_equal(password, secret) && known) {
-        session->auth_failures = 0;
-        *ret_fine = true;
-        return MIM_CALL_DONE;
-    }
-    call->server->counters.auth_failures++;
-    session->auth_failures++;
-    mim_reply_errorf(call->reply, "WRONGPASS", "invalid username-password pair or user is disabled.");
-    return session->auth_failures >= MIM_AUTH_FAILURES_MAX ? MIM_CALL_CLOSE : MIM_CALL_DONE;
-}
-
-enum mim_verdict_of_call mim_cmd_auth(struct mim_call *call) {
-    if (call->count > 3) {
-        mim_reply_errorf(call->reply, "ERR", "syntax error");
-        return MIM_CALL_DONE;
-    }
-    struct mim_slice user = call->count == 3 ? call->arguments[1] : mim_slice_text("default");
-    bool fine;
-    enum mim_verdict_of_call verdict = authenticate(call, user, call->arguments[call->count - 1], &fine);
-    if (fine) {
-        mim_session_set_authenticated(call->session, true);
-        mim_reply_simple(call->reply, "OK");
-    }
-    return verdict;
 }
 
 /** A client's name: printable, without spaces. False: the error is written. */
@@ -139,7 +89,7 @@ static void hello_reply(struct mim_call *call) {
 enum mim_verdict_of_call mim_cmd_hello(struct mim_call *call) {
     struct mim_session *session = call->session;
     uint8_t protocol = session->reply.protocol;
-    bool authenticated = session->authenticated;
+    struct mim_acl_user *user = session->user;
     char name[MIM_CLIENT_NAME_MAX];
     (void)snprintf(name, sizeof(name), "%s", session->name);
     if (call->count >= 2) {
@@ -153,8 +103,8 @@ enum mim_verdict_of_call mim_cmd_hello(struct mim_call *call) {
     for (size_t i = 2; i < call->count;) {
         if (mim_word_is(call->arguments[i], "AUTH") && i + 2 < call->count) {
             enum mim_verdict_of_call verdict =
-                authenticate(call, call->arguments[i + 1], call->arguments[i + 2], &authenticated);
-            if (!authenticated) {
+                mim_authenticate(call, call->arguments[i + 1], call->arguments[i + 2], &user);
+            if (user == NULL) {
                 return verdict;
             }
             i += 3;
@@ -168,13 +118,13 @@ enum mim_verdict_of_call mim_cmd_hello(struct mim_call *call) {
             return MIM_CALL_DONE;
         }
     }
-    if (!authenticated) {
+    if (user == NULL) {
         mim_reply_errorf(call->reply, "NOAUTH",
                          "HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
                          "<user> <pass> option can be used to authenticate the client");
         return MIM_CALL_DONE;
     }
-    mim_session_set_authenticated(session, true);
+    mim_session_set_user(session, user);
     session->reply.protocol = protocol;
     memcpy(session->name, name, sizeof(name));
     hello_reply(call);

@@ -121,6 +121,9 @@ static void reply_refused(struct mim_call *call, const struct mim_outcome *outco
     case MIM_OUTCOME_OVERLOADED:
         prefix = "OVERLOADED";
         break;
+    case MIM_OUTCOME_DENIED:
+        prefix = "NOPERM";
+        break;
     case MIM_OUTCOME_DONE:
     case MIM_OUTCOME_AGAIN:
     case MIM_OUTCOME_ERR:
@@ -148,6 +151,7 @@ enum mim_verdict_of_call mim_cmd_do(struct mim_call *call) {
         return MIM_CALL_DONE;
     }
     request.wall_ms = mim_server_wall_ms(server);
+    request.writes = mim_permission_writes(call->session);
     struct mim_outcome *outcome = &server->outcome;
     mim_engine_execute(server->engine, &server->appender, &request, outcome);
     if (MIM_LIKELY(outcome->kind == MIM_OUTCOME_DONE)) {

@@ -126,6 +126,7 @@ static struct mim_past_job *job_new(struct mim_call *call, enum mim_past_kind ki
     job->from = 1;
     job->to = UINT64_MAX;
     job->count = UINT64_MAX;
+    job->filter.permits = mim_permission_reads(call->session);
     return job;
 }
 
@@ -256,7 +257,7 @@ enum mim_verdict_of_call mim_cmd_journal(struct mim_call *call) {
 enum mim_verdict_of_call mim_cmd_follow(struct mim_call *call) {
     struct mim_server *server = call->server;
     struct mim_error error = {0};
-    struct mim_event_filter filter = {0};
+    struct mim_event_filter filter = {.permits = mim_permission_reads(call->session)};
     struct mim_past *past;
     uint64_t from = 0;
     bool has_from = false;

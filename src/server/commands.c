@@ -34,6 +34,8 @@ static const struct mim_command commands[] = {
     {"HELLO", -1, F | L | N, mim_cmd_hello, "connection", "[protover [AUTH username password] [SETNAME name]]",
      "Chooses the protocol, 2 or 3, and tells about the server."},
     {"AUTH", -2, F | L | N, mim_cmd_auth, "connection", "[username] password", "Authenticates the connection."},
+    {"ACL", -2, A | L, mim_cmd_acl, "connection", "subcommand [argument ...]",
+     "WHOAMI, CAT, USERS, LIST, GETUSER, LOAD, HELP."},
     {"SELECT", 2, F | L, mim_cmd_select, "connection", "index", "There is one database: 0."},
     {"QUIT", -1, F | L | N, mim_cmd_quit, "connection", "", "Closes the connection."},
     {"RESET", 1, F | L | N, mim_cmd_reset, "connection", "", "Makes the connection as new."},

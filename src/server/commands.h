@@ -61,7 +61,8 @@ bool mim_word_is(struct mim_slice word, const char *upper);
 mim_command_fn mim_cmd_do, mim_cmd_get, mim_cmd_state, mim_cmd_query, mim_cmd_schema, mim_cmd_digest;
 mim_command_fn mim_cmd_state_at, mim_cmd_events, mim_cmd_journal, mim_cmd_follow, mim_cmd_unfollow;
 mim_command_fn mim_cmd_ping, mim_cmd_echo, mim_cmd_hello, mim_cmd_auth, mim_cmd_select, mim_cmd_quit, mim_cmd_reset;
-mim_command_fn mim_cmd_client, mim_cmd_command, mim_cmd_config, mim_cmd_info, mim_cmd_time, mim_cmd_shutdown;
+mim_command_fn mim_cmd_acl, mim_cmd_client, mim_cmd_command, mim_cmd_config, mim_cmd_info, mim_cmd_time,
+    mim_cmd_shutdown;
 mim_command_fn mim_cmd_snapshot, mim_cmd_lastsave, mim_cmd_role, mim_cmd_dbsize;
 mim_command_fn mim_cmd_replicaof, mim_cmd_wait, mim_cmd_failover;
 mim_command_fn mim_cmd_replicate, mim_cmd_replfiles, mim_cmd_replread, mim_cmd_replprobe, mim_cmd_replack,

@@ -25,7 +25,15 @@ static void plain_close(struct mim_transport *transport) {
     transport->fd = -1;
 }
 
-const struct mim_transport_ops mim_transport_plain = {.read = plain_read, .write = plain_write, .close = plain_close};
+static int plain_finish(struct mim_transport *transport) { return shutdown(transport->fd, SHUT_WR); }
+
+const struct mim_transport_ops mim_transport_plain = {
+    .read = plain_read, .write = plain_write, .finish = plain_finish, .close = plain_close};
+
+struct mim_transport mim_transport_of(int fd) {
+    return (struct mim_transport){
+        .ops = &mim_transport_plain, .fd = fd, .read_min = MIM_INPUT_SIZE_MIN / 2, .ready = true};
+}
 
 /* -------------------------------------------------------------------- queues */
 
@@ -96,6 +104,10 @@ static void connection_free(struct mim_session *session) {
         (void)event_del(&session->write_event);
     }
     session->transport.ops->close(&session->transport);
+    if (session->address_bucket != 0) {
+        MIM_ASSERT(server->address_counts[session->address_bucket - 1] > 0);
+        server->address_counts[session->address_bucket - 1]--;
+    }
     TAILQ_REMOVE(&server->sessions, session, all_link);
     server->session_count--;
     mim_session_free(session);
@@ -130,11 +142,34 @@ static void input_ended(struct mim_session *session, bool broken) {
     mim_connection_touch(session);
 }
 
+/** A read has to write first, and the socket is full: goes on when it is not. */
+static void wait_for_room(struct mim_session *session) {
+    if (session->transport.wants_write && !session->writing) {
+        reading_stop(session);
+        (void)event_add(&session->write_event, NULL);
+        session->writing = true;
+    }
+}
+
+/** The connection is broken: what TLS has to say about it, before the handshake was complete. */
+static void note_failure(struct mim_session *session) {
+    if (session->is_tls && !session->transport.ready) {
+        char reason[120];
+        char quoted[MIM_LOG_QUOTED_SIZE];
+        mim_tls_reason(&session->transport, reason, sizeof(reason));
+        session->server->counters.tls_failures++;
+        mim_log(MIM_LOG_WARNING, "tls_failed", "client=%llu addr=%s text=%s goes_on=closed",
+                (unsigned long long)session->id, session->address, mim_log_quote(reason, quoted));
+    }
+}
+
 /** Closing, output out: what still comes in is thrown away until the peer ends too. */
 static void linger(struct mim_session *session) {
     ssize_t got = session->transport.ops->read(&session->transport, session->server->read_buffer, MIM_READ_SIZE);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
         mim_connection_doom(session);
+    } else {
+        wait_for_room(session);
     }
 }
 
@@ -151,7 +186,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context) {
     uint8_t *at = server->read_buffer;
     size_t room = MIM_READ_SIZE;
     if (own) {
-        at = mim_session_room(session, MIM_INPUT_SIZE_MIN / 2);
+        at = mim_session_room(session, session->transport.read_min);
         if (at == NULL) {
             reading_stop(session);
             mim_connection_touch(session);
@@ -162,7 +197,10 @@ static void on_readable(evutil_socket_t fd, short what, void *context) {
     ssize_t got = session->transport.ops->read(&session->transport, at, room);
     if (MIM_UNLIKELY(got <= 0)) {
         if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-            input_ended(session, got < 0);
+            note_failure(session);
+            input_ended(session, got < 0 || !session->transport.ready);
+        } else {
+            wait_for_room(session);
         }
         return;
     }
@@ -184,6 +222,12 @@ static void on_writable(evutil_socket_t fd, short what, void *context) {
     (void)what;
     struct mim_session *session = mim_session_of(context);
     session->writing = false; /* not persistent: added again when the socket is full again */
+    if (MIM_UNLIKELY(session->transport.wants_write)) {
+        session->transport.wants_write = false;
+        if (session->lingering || (session->stall == MIM_STALL_NONE && !session->closing)) {
+            reading_start(session);
+        }
+    }
     mim_connection_touch(session);
 }
 
@@ -230,7 +274,7 @@ static void finish(struct mim_session *session) {
     }
     session->lingering = true;
     session->deadline_ns = session->server->now_ns + MIM_LINGER_NS;
-    if (shutdown(session->transport.fd, SHUT_WR) != 0) {
+    if (session->transport.ops->finish(&session->transport) != 0) {
         session->doomed = true;
         return;
     }
@@ -314,20 +358,25 @@ void mim_connections_bury(struct mim_server *server) {
 
 /* ------------------------------------------------------------------ life cycle */
 
-void mim_connection_open(struct mim_server *server, int fd, bool is_unix, const char *address) {
-    struct mim_transport transport = {.ops = &mim_transport_plain, .fd = fd};
+void mim_connection_open(struct mim_server *server, struct mim_transport transport, const struct mim_listener *listener,
+                         const char *address, uint32_t bucket) {
+    int fd = transport.fd;
     struct mim_session *session = mim_session_new(server, transport);
     if (session == NULL) {
         server->counters.connections_refused++;
-        (void)close(fd);
+        server->address_counts[bucket == 0 ? 0 : bucket - 1] -= bucket != 0;
+        transport.ops->close(&transport);
         return;
     }
-    if (!is_unix) {
+    if (!listener->is_unix) {
         int one = 1;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
     }
-    session->is_unix = is_unix;
+    session->is_unix = listener->is_unix;
+    session->is_tls = listener->is_tls;
+    session->address_bucket = bucket;
+    server->counters.tls_connections += listener->is_tls;
     session->last_command = MIM_COMMAND_NONE;
     (void)snprintf(session->address, sizeof(session->address), "%s", address);
     (void)event_assign(&session->read_event, server->base, fd, EV_READ | EV_PERSIST, on_readable, session);
@@ -369,6 +418,9 @@ static uint64_t *session_overdue(struct mim_session *session, uint64_t now) {
     uint64_t idle = now > session->active_ns ? now - session->active_ns : 0;
     if (session->deadline_ns != 0) {
         return now > session->deadline_ns ? &server->counters.connections_evicted : NULL;
+    }
+    if (!session->transport.ready && now > session->created_ns + MIM_TLS_HANDSHAKE_DEADLINE_NS) {
+        return &server->counters.limit_handshake;
     }
     if (!session->authenticated && now > session->created_ns + MIM_NOAUTH_DEADLINE_NS) {
         return &server->counters.limit_noauth;

@@ -30,12 +30,13 @@ void mim_info_client(const struct mim_session *session, struct mim_buffer *out) 
     int size = snprintf(
         (char *)out->data + out->size, 1024,
         "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=0 qbuf=%zu obl=%zu omem=%zu held=%u "
-        "cmd=%s user=default resp=%u lib-name=%s lib-ver=%s tot-cmds=%llu\n",
+        "cmd=%s user=%s resp=%u lib-name=%s lib-ver=%s tot-cmds=%llu\n",
         (ull)session->id, session->address, session->is_unix ? "unix" : server->options.bind, session->transport.fd,
         session->name, (ull)((server->now_ns - session->created_ns) / 1000000000u),
         (ull)((server->now_ns - session->active_ns) / 1000000000u), session->is_unix ? "U" : "N", session->input.size,
         session->reply.out.size - session->sent, session->reply.out.capacity, session->holdback.requests, command,
-        session->reply.protocol, session->library, session->library_version, (ull)session->requests);
+        session->user == NULL ? "(none)" : session->user->name, session->reply.protocol, session->library,
+        session->library_version, (ull)session->requests);
     out->size += size < 0 ? 0 : (size_t)size < 1023 ? (size_t)size : 1023;
 }
 
@@ -63,6 +64,7 @@ static void section_server(struct mim_server *server, struct mim_buffer *out) {
     line(out, "process_id:%ld", (long)server->pid);
     line(out, "run_id:%s", server->run_id);
     line(out, "tcp_port:%u", server->port);
+    line(out, "tls_port:%u", server->tls_port);
     line(out, "uptime_in_seconds:%llu", (ull)uptime);
     line(out, "uptime_in_days:%llu", (ull)(uptime / 86400));
     line(out, "phase:%s", phases[server->phase]);
@@ -100,8 +102,18 @@ static void section_clients(struct mim_server *server, struct mim_buffer *out) {
     line(out, "protected_mode_refused:%llu", (ull)c->protected_refused);
     line(out, "evicted_clients:%llu", (ull)c->connections_evicted);
     line(out, "auth_failures:%llu", (ull)c->auth_failures);
+    line(out, "acl_users:%u", server->acl->user_count);
+    line(out, "acl_denied_commands:%llu", (ull)c->acl_denied_command);
+    line(out, "acl_denied_keys:%llu", (ull)c->acl_denied_key);
+    line(out, "auth_overloaded:%llu", (ull)c->auth_overloaded);
+    line(out, "auth_hashes:%llu", (ull)atomic_load(&server->auth_thread.finished));
+    line(out, "auth_hash_ms_total:%llu", (ull)atomic_load(&server->auth_thread.total_ns) / 1000000u);
     line(out, "protocol_errors:%llu", (ull)c->protocol_errors);
     line(out, "cross_protocol_closed:%llu", (ull)c->cross_protocol);
+    line(out, "tls_connections_received:%llu", (ull)c->tls_connections);
+    line(out, "tls_failures:%llu", (ull)c->tls_failures);
+    line(out, "limit_handshake_closed:%llu", (ull)c->limit_handshake);
+    line(out, "limit_address_refused:%llu", (ull)c->limit_address);
     line(out, "limit_output_closed:%llu", (ull)c->limit_output);
     line(out, "limit_input_total_refused:%llu", (ull)c->limit_input_total);
     line(out, "limit_idle_closed:%llu", (ull)c->limit_idle);

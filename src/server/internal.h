@@ -14,6 +14,8 @@
 #include "base/version.h"
 #include "engine/engine.h"
 #include "engine/recovery.h"
+#include "server/acl.h"
+#include "server/auth_thread.h"
 #include "server/commands.h"
 #include "server/holdback.h"
 #include "server/journal_thread.h"
@@ -24,6 +26,7 @@
 #include "server/resp_write.h"
 #include "server/server.h"
 #include "server/snapshot_event.h"
+#include "server/tls.h"
 
 #define MIM_VERSION_TEXT       MIM_VERSION
 #define MIM_REDIS_VERSION_TEXT "7.0.0" /* the dialect clients may rely on */
@@ -42,6 +45,7 @@
 #define MIM_NOAUTH_REQUEST_SIZE_MAX  (64u << 10)
 #define MIM_NOAUTH_DEADLINE_NS       10000000000ull
 #define MIM_AUTH_FAILURES_MAX        8u             /* then the connection is closed */
+#define MIM_AUTH_DELAY_NS            50000000ull    /* before a wrong password is answered, times the failures so far */
 #define MIM_PARTIAL_DEADLINE_NS      60000000000ull /* an incomplete request that gets no byte for so long */
 #define MIM_LINGER_NS                2000000000ull  /* time for a client to read its last reply */
 #define MIM_STOP_FLUSH_NS            3000000000ull  /* the same at the server's stop */
@@ -51,6 +55,10 @@
 
 struct mim_server;
 struct mim_session;
+/* Listening sockets, and numbers of connections by address (hashed: two may share one). */
+enum { MIM_LISTENER_TCP, MIM_LISTENER_UNIX, MIM_LISTENER_TLS, MIM_LISTENERS };
+#define MIM_ADDRESS_BUCKETS 16384u
+
 struct mim_past;         /* past.h */
 struct mim_past_session; /* past.h */
 
@@ -60,11 +68,15 @@ struct mim_past_session; /* past.h */
 struct mim_transport {
     const struct mim_transport_ops *ops;
     int fd;
-    void *state; /* of an encrypted transport */
+    void *state;      /* of an encrypted transport */
+    size_t read_min;  /* a read has room for so many bytes at least */
+    bool ready;       /* no handshake, or it is complete */
+    bool wants_write; /* a read said EAGAIN because it has something to write first; cleared by who waits for that */
 };
 struct mim_transport_ops {
     ssize_t (*read)(struct mim_transport *transport, void *data, size_t size);
     ssize_t (*write)(struct mim_transport *transport, const void *data, size_t size);
+    int (*finish)(struct mim_transport *transport); /* nothing more is written; as shutdown(2) */
     void (*close)(struct mim_transport *transport);
 };
 
@@ -100,6 +112,7 @@ struct mim_session {
     bool skip_next;     /* CLIENT REPLY SKIP */
     bool skip_this;
     bool is_unix;
+    bool is_tls;
     uint8_t stall; /* enum mim_stall */
     uint8_t queue; /* enum mim_queue */
     uint32_t auth_failures;
@@ -129,6 +142,10 @@ struct mim_session {
     char library_version[MIM_CLIENT_NAME_MAX];
     char address[72];
     struct mim_past_session *past; /* owned; NULL: reads no history */
+    struct mim_acl_user *user;     /* who it is; NULL: not authenticated. Belongs to the ACL */
+    struct mim_auth_job *auth_job; /* owned; a password being hashed */
+    uint32_t address_bucket;       /* 1 + its place in address_counts; 0: none */
+    uint64_t auth_until_ns;        /* a wrong password is not answered before; 0: none */
     struct event read_event;
     struct event write_event;
     TAILQ_ENTRY(mim_session) all_link;
@@ -153,6 +170,8 @@ struct mim_server_counters {
     uint64_t connections, connections_refused, connections_evicted;
     uint64_t requests, bytes_in, bytes_out;
     uint64_t protocol_errors, cross_protocol, auth_failures, protected_refused;
+    uint64_t acl_denied_command, acl_denied_key, auth_overloaded;
+    uint64_t tls_connections, tls_failures, limit_handshake, limit_address;
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
     uint64_t stalls_journal, stalls_output;
     uint64_t turns, seals;
@@ -163,6 +182,7 @@ struct mim_listener {
     struct mim_server *server;
     int fd;
     bool is_unix;
+    bool is_tls;
     bool paused;
     struct event *event;
 };
@@ -183,7 +203,8 @@ struct mim_server {
     struct mim_clock clock;
     enum mim_phase phase;
     int exit_status;
-    uint16_t port; /* bound */
+    uint16_t port;     /* bound; 0: none */
+    uint16_t tls_port; /* likewise */
     pid_t pid;
     uint64_t started_ns;
     int64_t started_wall_ms;
@@ -209,6 +230,10 @@ struct mim_server {
     bool opening;        /* the journal is being replayed */
     uint64_t opening_ns; /* since then */
 
+    struct mim_acl *acl;
+    struct mim_tls *tls; /* NULL: no TLS */
+    struct mim_auth_thread auth_thread;
+
     /* loop */
     struct event_base *base;
     struct event *wake_event, *tick_event, *seal_event, *term_event, *int_event;
@@ -223,7 +248,9 @@ struct mim_server {
     int spare_seen; /* enum mim_spare_state, for the log */
 
     /* connections */
-    struct mim_listener listeners[2];
+    struct mim_listener listeners[MIM_LISTENERS];
+    uint32_t address_counts[MIM_ADDRESS_BUCKETS];
+    uint64_t address_seed;
     int spare_fd;
     struct mim_sessions sessions, fresh, waiting, stalled, doomed;
     uint32_t session_count;
@@ -269,7 +296,8 @@ bool mim_session_drained(const struct mim_session *session);
 /** An error to a client that is then closed; with an empty prefix it is closed without a word. */
 void mim_session_refuse(struct mim_session *session, const char *prefix, const char *text);
 void mim_session_set_limits(struct mim_session *session);
-void mim_session_set_authenticated(struct mim_session *session, bool authenticated);
+/** NULL: nobody yet; what may be sent before AUTH is bounded more tightly. */
+void mim_session_set_user(struct mim_session *session, struct mim_acl_user *user);
 
 /* give_up.c */
 /** Answers UNKNOWN where standbys have not confirmed in time. */
@@ -281,7 +309,10 @@ void mim_server_reopen(struct mim_server *server);
 
 /* connection_event.c: sockets of sessions */
 extern const struct mim_transport_ops mim_transport_plain;
-void mim_connection_open(struct mim_server *server, int fd, bool is_unix, const char *address);
+struct mim_transport mim_transport_of(int fd);
+/** Takes the transport over, whatever happens; `bucket` as in the session, counted already. */
+void mim_connection_open(struct mim_server *server, struct mim_transport transport, const struct mim_listener *listener,
+                         const char *address, uint32_t bucket);
 void mim_connection_touch(struct mim_session *session); /* it has new output: settled at the end of the turn */
 void mim_connection_doom(struct mim_session *session);
 void mim_connection_stall(struct mim_session *session, enum mim_stall reason);
@@ -295,6 +326,27 @@ void mim_connections_tick(struct mim_server *server);
 void mim_connections_close_all(struct mim_server *server);
 /** The journal is about to be closed: closes those that stand on it (history, standbys, held replies), keeps the rest. */
 void mim_connections_close_bound(struct mim_server *server);
+
+/* authenticate.c */
+/** User and password of AUTH or HELLO. The user, or NULL with the verdict: AGAIN, or the error is written. */
+enum mim_verdict_of_call mim_authenticate(struct mim_call *call, struct mim_slice name, struct mim_slice password,
+                                          struct mim_acl_user **ret_user);
+/** The user of connections that have not said who they are; NULL: they have to. */
+struct mim_acl_user *mim_acl_nobody(const struct mim_server *server);
+/** Reads the ACL file again. Sessions of users that are gone or off are closed; the others have their new rights. */
+MIM_CHECKED int mim_acl_reload(struct mim_server *server, struct mim_error *reterr);
+
+/* permission.c */
+/** Whether the call's user may do it, before its handler. False: NOPERM is written. */
+bool mim_permission_check(struct mim_call *call);
+/** For filters of events and for commands: which streams the session's user, as he is then, may read or write. */
+struct mim_permits mim_permission_reads(struct mim_session *session);
+struct mim_permits mim_permission_writes(struct mim_session *session);
+
+/* security.c */
+/** ACL and TLS, before the listeners. USAGE. */
+MIM_CHECKED int mim_security_open(struct mim_server *server, struct mim_error *reterr);
+void mim_security_close(struct mim_server *server);
 
 /* listener_event.c */
 MIM_CHECKED int mim_listeners_open(struct mim_server *server, struct mim_error *reterr);

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "server/internal.h"
 
 #define BACKLOG          1024
@@ -50,26 +51,62 @@ static void address_text(const struct mim_server *server, const union address *p
     }
 }
 
-static void say_and_close(int fd, const char *text) {
-    (void)send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+/** Over TLS without a word: there is no handshake yet to say it in. */
+static void say_and_close(const struct mim_listener *listener, int fd, const char *text) {
+    if (!listener->is_tls) {
+        (void)send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     (void)close(fd);
+}
+
+/** Where connections of this peer are counted: by its address, of IPv6 by the network that one host is given. */
+static uint32_t bucket_of(const struct mim_server *server, const union address *peer) {
+    uint8_t bytes[16] = {0};
+    if (peer->any.sa_family == AF_INET) {
+        memcpy(bytes, &peer->v4.sin_addr, sizeof(peer->v4.sin_addr));
+    } else if (IN6_IS_ADDR_V4MAPPED(&peer->v6.sin6_addr)) {
+        memcpy(bytes, peer->v6.sin6_addr.s6_addr + 12, 4);
+    } else {
+        memcpy(bytes, peer->v6.sin6_addr.s6_addr, 8);
+    }
+    return (uint32_t)(mim_hash64(bytes, sizeof(bytes), server->address_seed) % MIM_ADDRESS_BUCKETS) + 1;
+}
+
+static void connect_client(struct mim_listener *listener, int fd, const union address *peer, uint32_t bucket) {
+    struct mim_server *server = listener->server;
+    struct mim_transport transport = mim_transport_of(fd);
+    struct mim_error error = {0};
+    if (listener->is_tls && mim_tls_accept(server->tls, fd, &transport, &error) != 0) {
+        server->counters.connections_refused++;
+        (void)close(fd);
+        return;
+    }
+    char text[72];
+    address_text(server, peer, listener->is_unix, text, sizeof(text));
+    server->address_counts[bucket == 0 ? 0 : bucket - 1] += bucket != 0;
+    mim_connection_open(server, transport, listener, text, bucket);
 }
 
 static void admit(struct mim_listener *listener, int fd, const union address *peer) {
     struct mim_server *server = listener->server;
     if (server->session_count >= server->options.clients_max) {
         server->counters.connections_refused++;
-        say_and_close(fd, "-ERR max number of clients reached\r\n");
+        say_and_close(listener, fd, "-ERR max number of clients reached\r\n");
         return;
     }
-    if (!listener->is_unix && server->options.requirepass == NULL && !is_loopback(peer)) {
+    if (!listener->is_unix && mim_acl_nobody(server) != NULL && !is_loopback(peer)) {
         server->counters.protected_refused++;
-        say_and_close(fd, "-NOPERM protected mode: no password is set, so only this machine may connect\r\n");
+        say_and_close(listener, fd, "-NOPERM protected mode: no password is set, so only this machine may connect\r\n");
         return;
     }
-    char text[72];
-    address_text(server, peer, listener->is_unix, text, sizeof(text));
-    mim_connection_open(server, fd, listener->is_unix, text);
+    uint32_t bucket = listener->is_unix ? 0 : bucket_of(server, peer);
+    uint32_t most = server->options.clients_per_address_max;
+    if (bucket != 0 && most != 0 && server->address_counts[bucket - 1] >= most) {
+        server->counters.limit_address++;
+        say_and_close(listener, fd, "-ERR max number of clients of this address reached\r\n");
+        return;
+    }
+    connect_client(listener, fd, peer, bucket);
 }
 
 static void listener_pause(struct mim_listener *listener) {
@@ -85,7 +122,7 @@ static void accept_and_close(struct mim_listener *listener) {
         (void)close(server->spare_fd);
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            say_and_close(fd, "-ERR max number of clients reached\r\n");
+            say_and_close(listener, fd, "-ERR max number of clients reached\r\n");
         }
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
@@ -122,7 +159,7 @@ void mim_listeners_tick(struct mim_server *server) {
     if (server->spare_fd < 0) {
         server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < MIM_LISTENERS; i++) {
         struct mim_listener *listener = &server->listeners[i];
         if (listener->paused && listener->event != NULL) {
             listener->paused = false;
@@ -131,9 +168,10 @@ void mim_listeners_tick(struct mim_server *server) {
     }
 }
 
-static int listener_add(struct mim_server *server, struct mim_listener *listener, int fd, bool is_unix,
-                        struct mim_error *reterr) {
-    *listener = (struct mim_listener){.server = server, .fd = fd, .is_unix = is_unix};
+static int listener_add(struct mim_server *server, int index, int fd, struct mim_error *reterr) {
+    struct mim_listener *listener = &server->listeners[index];
+    *listener = (struct mim_listener){
+        .server = server, .fd = fd, .is_unix = index == MIM_LISTENER_UNIX, .is_tls = index == MIM_LISTENER_TLS};
     listener->event = event_new(server->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     if (listener->event == NULL || event_add(listener->event, NULL) != 0) {
         return mim_error_set(reterr, MIM_E_MEMORY, "no memory for a listener");
@@ -159,11 +197,12 @@ static int tcp_bind(const struct addrinfo *info, int *ret_fd) {
     return 0;
 }
 
-static int tcp_open(struct mim_server *server, struct mim_error *reterr) {
+static int tcp_open(struct mim_server *server, int index, uint16_t wanted, uint16_t *ret_port,
+                    struct mim_error *reterr) {
     const char *host = server->options.bind;
     bool any = host == NULL || host[0] == '\0' || strcmp(host, "*") == 0;
     char port[8];
-    (void)snprintf(port, sizeof(port), "%u", server->options.port);
+    (void)snprintf(port, sizeof(port), "%u", wanted);
     struct addrinfo hints = {
         .ai_family = any ? AF_INET : AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -180,9 +219,9 @@ static int tcp_open(struct mim_server *server, struct mim_error *reterr) {
     union address bound = {0};
     socklen_t size = sizeof(bound);
     if (getsockname(fd, &bound.any, &size) == 0) {
-        server->port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
+        *ret_port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     }
-    return listener_add(server, &server->listeners[0], fd, false, reterr);
+    return listener_add(server, index, fd, reterr);
 }
 
 /* -------------------------------------------------------------------- unix */
@@ -230,20 +269,30 @@ static int unix_open(struct mim_server *server, struct mim_error *reterr) {
         (void)close(fd);
         return mim_error_os(reterr, MIM_E_USAGE, problem, "cannot listen on unix socket '%s'", path);
     }
-    return listener_add(server, &server->listeners[1], fd, true, reterr);
+    return listener_add(server, MIM_LISTENER_UNIX, fd, reterr);
 }
 
 int mim_listeners_open(struct mim_server *server, struct mim_error *reterr) {
     server->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int rc = tcp_open(server, reterr);
-    if (rc == 0 && server->options.unixsocket != NULL) {
+    int rc = mim_security_open(server, reterr);
+    const struct mim_server_options *options = &server->options;
+    if (rc == 0 && options->no_plain_port && options->tls_port == 0 && options->unixsocket == NULL) {
+        rc = mim_error_set(reterr, MIM_E_USAGE, "no port, no tls-port and no unixsocket: nobody could connect");
+    }
+    if (rc == 0 && !options->no_plain_port) {
+        rc = tcp_open(server, MIM_LISTENER_TCP, options->port, &server->port, reterr);
+    }
+    if (rc == 0 && options->tls_port != 0) {
+        rc = tcp_open(server, MIM_LISTENER_TLS, options->tls_port, &server->tls_port, reterr);
+    }
+    if (rc == 0 && options->unixsocket != NULL) {
         rc = unix_open(server, reterr);
     }
     return rc;
 }
 
 void mim_listeners_close(struct mim_server *server) {
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < MIM_LISTENERS; i++) {
         struct mim_listener *listener = &server->listeners[i];
         if (listener->server == NULL) {
             continue;

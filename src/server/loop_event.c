@@ -73,7 +73,7 @@ static void on_signal(evutil_socket_t number, short what, void *context) {
     const char *name = number == SIGTERM ? "SIGTERM" : "SIGINT";
     if (server->phase != MIM_PHASE_SERVING) {
         mim_log(MIM_LOG_INFO, "stopped", "reason=%s at_once=yes", name);
-        if (server->options.unixsocket != NULL && server->listeners[1].server != NULL) {
+        if (server->options.unixsocket != NULL && server->listeners[MIM_LISTENER_UNIX].server != NULL) {
             (void)unlink(server->options.unixsocket);
         }
         _exit(0); /* replaying: nothing is changed on disk; stopping: the second signal. What is durable is durable. */

@@ -29,6 +29,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .writer = {.durability = MIM_DURABILITY_FSYNC},
         .idempotency_window = MIM_IDEMPOTENCY_WINDOW_DEFAULT,
         .clients_max = 10000,
+        .clients_per_address_max = 5000,
         .query_size_max = MIM_COMMAND_SIZE_MAX,
         .follower_timeout_s = 60,
         .output_size_max = 32u << 20,
@@ -203,10 +204,12 @@ static void server_ready(struct mim_server *server) {
     server->rates.position = point.position;
     server->rates.at_ns = mim_server_now(server);
     mim_log(MIM_LOG_INFO, "ready",
-            "port=%u bind=%s unixsocket=%s dir=%s model=%s durability=%s position=%llu epoch=%u events_replayed=%llu "
+            "port=%u tls_port=%u bind=%s unixsocket=%s dir=%s model=%s durability=%s position=%llu epoch=%u "
+            "events_replayed=%llu "
             "recovery_ms=%.1f pid=%ld version=%s",
-            server->port, server->options.bind, server->options.unixsocket == NULL ? "-" : server->options.unixsocket,
-            server->options.dir, server->options.compiled->model->name,
+            server->port, server->tls_port, server->options.bind,
+            server->options.unixsocket == NULL ? "-" : server->options.unixsocket, server->options.dir,
+            server->options.compiled->model->name,
             server->options.writer.durability == MIM_DURABILITY_FSYNC      ? "fsync"
             : server->options.writer.durability == MIM_DURABILITY_INTERVAL ? "interval"
                                                                            : "none",
@@ -331,6 +334,7 @@ static void server_close(struct mim_server *server) {
     mim_connections_close_all(server);
     engine_close(server);
     mim_replication_close(server);
+    mim_security_close(server);
     mim_loop_close(server);
     if (server->storage_ready) {
         mim_file_close(server->storage, server->lock);

@@ -11,6 +11,7 @@
 #include "journal/writer.h"
 #include "model/compiled.h"
 #include "publish/publisher.h"
+#include "server/tls.h"
 #include "snapshot/snapshot.h"
 
 /** Everything `serve` can be told; defaults by mim_server_options_default. Strings are borrowed for the run. */
@@ -26,13 +27,18 @@ struct mim_server_options {
     uint64_t memory_limit;
     uint64_t reservation;
     bool keep_commands;
-    uint32_t clients_max;          /* 10000, and at most nofile - 64 */
-    uint64_t query_size_max;       /* bytes of one request: 1 MiB */
-    uint32_t follower_timeout_s;   /* 60: a follower that reads nothing for so long is dropped */
-    uint64_t output_size_max;      /* bytes waiting for one client: 32 MiB hard; reading pauses far below */
-    uint32_t pipeline_max;         /* requests un-replied before reading pauses: 16384 */
-    uint32_t idle_timeout_s;       /* 0: none */
-    const char *requirepass;       /* NULL: none; then protected mode: non-loopback peers are refused */
+    uint32_t clients_max;             /* 10000, and at most nofile - 64 */
+    uint64_t query_size_max;          /* bytes of one request: 1 MiB */
+    uint32_t follower_timeout_s;      /* 60: a follower that reads nothing for so long is dropped */
+    uint64_t output_size_max;         /* bytes waiting for one client: 32 MiB hard; reading pauses far below */
+    uint32_t pipeline_max;            /* requests un-replied before reading pauses: 16384 */
+    uint32_t idle_timeout_s;          /* 0: none */
+    const char *requirepass;          /* NULL: none; then protected mode: non-loopback peers are refused */
+    uint32_t clients_per_address_max; /* 5000; 0: no bound but clients_max */
+    bool no_plain_port;               /* TLS and unix socket only */
+    uint16_t tls_port;                /* 0: none */
+    struct mim_tls_options tls;
+    const char *aclfile;           /* NULL: none: user default alone */
     uint32_t seal_idle_ms;         /* 10: idle time after which a seal frame is written */
     uint64_t busy_poll_us;         /* 0: sleep at once when there is nothing to do */
     enum mim_verify verify;        /* of a snapshot at start: EAGER */

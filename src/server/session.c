@@ -22,8 +22,9 @@ void mim_session_set_limits(struct mim_session *session) {
     session->parser.limits = limits;
 }
 
-void mim_session_set_authenticated(struct mim_session *session, bool authenticated) {
-    session->authenticated = authenticated;
+void mim_session_set_user(struct mim_session *session, struct mim_acl_user *user) {
+    session->authenticated = user != NULL;
+    session->user = user;
     mim_session_set_limits(session);
 }
 
@@ -41,7 +42,7 @@ struct mim_session *mim_session_new(struct mim_server *server, struct mim_transp
     session->active_ns = session->created_ns;
     struct mim_resp_limits none = {0};
     mim_resp_init(&session->parser, &none);
-    mim_session_set_authenticated(session, server->options.requirepass == NULL);
+    mim_session_set_user(session, mim_acl_nobody(server));
     return session;
 }
 
@@ -66,6 +67,7 @@ struct mim_session *mim_session_free(struct mim_session *session) {
         MIM_ASSERT(session->magic == MIM_SESSION_MAGIC);
         mim_past_forget(session);
         mim_feeds_forget(session);
+        session->auth_job = mim_auth_job_free(&session->server->auth_thread, session->auth_job);
         input_release(session);
         mim_resp_deinit(&session->parser);
         mim_holdback_deinit(&session->holdback);
@@ -185,6 +187,9 @@ static bool call_admitted(struct mim_call *call) {
     int count = (int)call->count;
     if (MIM_UNLIKELY(!session->authenticated && (command->flags & MIM_COMMAND_NO_AUTH) == 0)) {
         mim_reply_errorf(call->reply, "NOAUTH", "Authentication required.");
+        return false;
+    }
+    if (MIM_UNLIKELY(!mim_permission_check(call))) {
         return false;
     }
     if (MIM_UNLIKELY(command->arity >= 0 ? count != command->arity : count < -command->arity)) {

@@ -34,6 +34,8 @@ LIBRARIES = {
     "jansson.h": ("model", "server", "cli", "engine"),
     "xxhash.h": ("base",),
     "pthread.h": ("server", "replica", "snapshot", "cli"),
+    "openssl/": ("server",),
+    "crypt.h": ("server",),
     "sys/socket.h": ("server", "replica", "publish", "cli"),
 }
 
