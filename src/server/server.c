@@ -241,8 +241,8 @@ static int engine_open(struct mim_server *server, struct mim_error *reterr) {
 
 static int server_open(struct mim_server *server, struct mim_error *reterr) {
     limit_descriptors(server);
-    int rc = mim_publish_options_check(&server->options.publish, reterr);
-    rc = rc != 0 ? rc : mim_replication_init(server, reterr);
+    int rc = mim_replication_init(server, reterr);
+    rc = rc != 0 ? rc : mim_publish_options_check(&server->options.publish, reterr);
     rc = rc != 0 ? rc : storage_open(server, reterr);
     if (rc == 0) {
         rc = mim_loop_open(server, reterr);
