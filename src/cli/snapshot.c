@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // memimage snapshot: newest snapshot + tail -> next snapshot, by the replay path, in a process of its own at low
 // priority. Offline or beside a live server, which starts it too.
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -20,7 +21,8 @@
 #include "snapshot/archive.h"
 
 #define LOCK_PAUSE_NS     20000000
-#define LOCK_TRIES        1500u /* 30 s */
+#define LOCK_TRIES        1500u         /* 30 s */
+#define LONG_WORK_SIZE    (64ull << 20) /* bytes read or written */
 #define EVIDENCE_PAUSE_NS 5000000
 #define EVIDENCE_TRIES    100u /* half a second: then the server syncs later, or never */
 
@@ -33,6 +35,13 @@ struct snapshotting {
     bool archive_only;
     uint64_t parent; /* pid of the server that started this; 0: by hand */
     bool json;
+};
+
+/** What is shown of the work, and whether it has turned out to be long. */
+struct watching {
+    struct mim_progress progress;
+    const struct snapshotting *snapshotting;
+    bool last;
 };
 
 /** A replayed state and where it came from. */
@@ -67,10 +76,46 @@ static int snapshot_lock(const struct snapshotting *s, struct mim_storage storag
     return rc;
 }
 
-/** Below everything else on the machine: CPU nice 19, I/O idle class. */
-static void be_humble(void) {
+/** Below everything else on the machine: CPU nice 19, I/O idle class. Where the kernel shares the processor by sessions,
+ *  a server's snapshot is one of its own: its work must not count as the server's, which would wait for its session's
+ *  turn. */
+static void be_humble(const struct snapshotting *s) {
     (void)setpriority(PRIO_PROCESS, 0, 19);
     (void)syscall(SYS_ioprio_set, 1 /* process */, 0, 3 << 13 /* idle */);
+    if (s->parent != 0) {
+        (void)setsid();
+    }
+}
+
+/** The session is the last of all too, once the work is known to be long: a small snapshot is to end soon even on a
+ *  crowded machine. Without such a thing in the kernel nothing happens. */
+static void be_last(const struct snapshotting *s) {
+    int fd = s->parent == 0 ? -1 : open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t written = write(fd, "19", 2);
+        (void)written; /* a wish */
+        (void)close(fd);
+    }
+}
+
+/** Is there much to read before anything else is known? */
+static bool is_long(struct mim_storage storage) {
+    struct mim_snapshots snapshots = {0};
+    struct mim_error ignored = {0};
+    bool found = mim_snapshots_load(storage, &snapshots, &ignored) == 0 && snapshots.count > 0 &&
+                 snapshots.items[0].file_size > LONG_WORK_SIZE;
+    mim_snapshots_deinit(&snapshots);
+    return found;
+}
+
+/** Progress of a work that has become long. */
+static void on_progress(void *context, uint64_t done, uint64_t total) {
+    struct watching *watching = context;
+    if (!watching->last && done > LONG_WORK_SIZE) {
+        watching->last = true;
+        be_last(watching->snapshotting);
+    }
+    mim_progress_callback(&watching->progress, done, total);
 }
 
 /** What the journal of a live server says about its end. */
@@ -117,14 +162,14 @@ static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct m
 }
 
 static int snapshot_replay(struct mim_storage storage, const struct mim_compiled *compiled, mim_lsn_t limit,
-                           struct mim_progress *progress, struct made *ret_made, struct mim_error *reterr) {
+                           struct watching *watching, struct made *ret_made, struct mim_error *reterr) {
     struct mim_engine_options engine_options = {.compiled = compiled};
     struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
                                           .threads = 1,
                                           .position_max = UINT64_MAX,
                                           .lsn_max = limit == 0 ? UINT64_MAX : limit};
     struct mim_recovery_options recovery_options = {
-        .progress = mim_progress_callback, .progress_context = progress, .limit = limit};
+        .progress = on_progress, .progress_context = watching, .limit = limit};
     return mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &ret_made->engine,
                                 &ret_made->restored, &ret_made->recovery, reterr);
 }
@@ -132,11 +177,11 @@ static int snapshot_replay(struct mim_storage storage, const struct mim_compiled
 /** The replayed state. A server that began to write while the journal was read to its end may have added what is not
  *  durable: then all is read once more, with a limit. */
 static int snapshot_recover(const struct snapshotting *s, struct mim_storage storage,
-                            const struct mim_compiled *compiled, struct mim_progress *progress, struct made *made,
+                            const struct mim_compiled *compiled, struct watching *watching, struct made *made,
                             struct mim_error *reterr) {
     mim_lsn_t limit = s->limit_lsn;
     int rc = limit != 0 ? 0 : limit_find(storage, &limit, reterr);
-    rc = rc != 0 ? rc : snapshot_replay(storage, compiled, limit, progress, made, reterr);
+    rc = rc != 0 ? rc : snapshot_replay(storage, compiled, limit, watching, made, reterr);
     if (limit != 0 || (rc != 0 && rc != MIM_E_DAMAGED)) {
         return rc;
     }
@@ -149,17 +194,20 @@ static int snapshot_recover(const struct snapshotting *s, struct mim_storage sto
         made_deinit(made);
     }
     *reterr = why;
-    return live != 0 ? live : snapshot_replay(storage, compiled, limit, progress, made, reterr);
+    return live != 0 ? live : snapshot_replay(storage, compiled, limit, watching, made, reterr);
 }
 
 static int snapshot_make(const struct snapshotting *s, struct mim_storage storage, const struct mim_compiled *compiled,
                          struct mim_error *reterr) {
-    struct mim_progress progress;
-    mim_progress_begin(&progress, "replaying", "B");
+    struct watching watching = {.snapshotting = s, .last = is_long(storage)};
+    if (watching.last) {
+        be_last(s);
+    }
+    mim_progress_begin(&watching.progress, "replaying", "B");
     struct made made = {0};
-    int rc = snapshot_recover(s, storage, compiled, &progress, &made, reterr);
+    int rc = snapshot_recover(s, storage, compiled, &watching, &made, reterr);
     if (rc != 0) {
-        mim_progress_end(&progress);
+        mim_progress_end(&watching.progress);
         return rc;
     }
     if (made.restored.skipped[0] != '\0') {
@@ -170,16 +218,15 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
     uint64_t written = 0;
     struct mim_engine_point point;
     mim_engine_point(made.engine, &point);
-    progress.label = "writing";
+    watching.progress.label = "writing";
     if (point.lsn == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "there is no journal to make a snapshot of");
     } else {
         rc = mim_snapshot_write(storage, made.engine, made.restored.found ? &made.restored.header : NULL,
-                                clock.wall_ms(clock.context), mim_progress_callback, &progress, &header, &written,
-                                reterr);
+                                clock.wall_ms(clock.context), on_progress, &watching, &header, &written, reterr);
     }
     rc = rc != 0 ? rc : mim_snapshots_prune(storage, s->keep, reterr);
-    mim_progress_end(&progress);
+    mim_progress_end(&watching.progress);
     if (rc == 0 && s->json) {
         (void)printf(
             "{\"position\":%llu,\"lsn\":%llu,\"digest\":\"%016llx\",\"bytes\":%llu,\"from\":%llu,\"events\":%llu,"
@@ -187,11 +234,13 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
             (unsigned long long)header.position, (unsigned long long)header.lsn, (unsigned long long)header.digest,
             (unsigned long long)header.image_size,
             (unsigned long long)(made.restored.found ? made.restored.header.position : 0),
-            (unsigned long long)made.recovery.events, (unsigned long long)written, mim_progress_seconds(&progress));
+            (unsigned long long)made.recovery.events, (unsigned long long)written,
+            mim_progress_seconds(&watching.progress));
     } else if (rc == 0) {
         (void)printf("snapshot at position %llu: %llu bytes of image, %llu written, digest %016llx, %.3f s\n",
                      (unsigned long long)header.position, (unsigned long long)header.image_size,
-                     (unsigned long long)written, (unsigned long long)header.digest, mim_progress_seconds(&progress));
+                     (unsigned long long)written, (unsigned long long)header.digest,
+                     mim_progress_seconds(&watching.progress));
     }
     made_deinit(&made);
     if (rc == 0 && made.restored.found && made.restored.header.position != header.position) {
@@ -260,7 +309,7 @@ int mim_cli_snapshot(int argc, char **argv) {
     rc = rc != 0 ? rc : mim_cli_model(s.model, &compiled, &error);
     rc = rc != 0 ? rc : mim_storage_posix_open(s.dir, false, &storage, &error);
     if (rc == 0) {
-        be_humble();
+        be_humble(&s);
         rc = follow_parent(s.parent, &error);
         rc = rc != 0 ? rc : snapshot_lock(&s, storage, &lock, &error);
         rc = rc != 0 || s.archive_only ? rc : snapshot_make(&s, storage, compiled, &error);

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,13 +16,15 @@
 
 #define SCAN_STEP        64u    /* aggregates hashed between looks at the clock */
 #define SCAN_IDLE_NS     400000 /* of a slice when nobody asked for anything since the last one */
-#define SCAN_BUSY_NS     80000  /* and when somebody did: the next command waits no longer than that */
+#define SCAN_BUSY_NS     50000  /* and when somebody did: the next command waits no longer than that */
 #define WORK_PAUSE_US    500    /* between slices: commands come first */
+#define WORK_BUSY_US     1000   /* and more so while there are some: a twentieth of the time is theirs at most */
+#define VERIFY_NICE      10     /* commands come first */
 #define BACKOFF_FIRST_NS 10000000000ull
 #define BACKOFF_MOST_NS  600000000000ull
 
 static void work_arm(struct mim_snapshotter *s) {
-    struct timeval pause = {.tv_usec = WORK_PAUSE_US};
+    struct timeval pause = {.tv_usec = s->work_busy ? WORK_BUSY_US : WORK_PAUSE_US};
     if (s->scanning || s->settle_pending) {
         (void)event_add(s->work_event, &pause);
     }
@@ -282,14 +286,12 @@ static void settle_step(struct mim_server *server) {
 /** A slice of the scan; true when it is over. */
 static bool scan_slice(struct mim_server *server) {
     struct mim_snapshotter *s = &server->snapshotter;
-    bool busy = server->counters.turns > s->work_turn + 1;
-    uint64_t until = mim_server_now(server) + (busy ? SCAN_BUSY_NS : SCAN_IDLE_NS);
+    uint64_t until = mim_server_now(server) + (s->work_busy ? SCAN_BUSY_NS : SCAN_IDLE_NS);
     mim_position_t position;
     bool over;
     do {
         over = mim_engine_scan_step(server->engine, SCAN_STEP, &position, &s->digest);
     } while (!over && mim_server_now(server) < until);
-    s->work_turn = server->counters.turns;
     return over;
 }
 
@@ -298,6 +300,8 @@ static void on_work(evutil_socket_t fd, short what, void *context) {
     (void)what;
     struct mim_server *server = context;
     struct mim_snapshotter *s = &server->snapshotter;
+    s->work_busy = server->counters.turns > s->work_turn + 1;
+    s->work_turn = server->counters.turns;
     if (s->scanning) {
         s->scanning = !scan_slice(server);
         if (!s->scanning && s->phase == MIM_SNAPSHOT_COMPARED) {
@@ -364,6 +368,7 @@ void mim_snapshotter_tick(struct mim_server *server) {
 
 static void *verify_run(void *context) {
     struct mim_snapshotter *s = context;
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), VERIFY_NICE); /* this thread alone */
     int rc = mim_snapshot_verify(s->server->storage, &s->restored.header, 1, &s->verify_stop, &s->verify_error);
     atomic_store_explicit(&s->verify_result, rc, memory_order_release);
     return NULL;

@@ -33,7 +33,8 @@ struct mim_snapshotter {
     mim_lsn_t gate;
     bool scanning;
     uint64_t work_turn; /* the server's turn of the last slice */
-    uint64_t digest; /* ours, when the scan is over */
+    bool work_busy;     /* there were others since the one before */
+    uint64_t digest;    /* ours, when the scan is over */
     uint64_t begun_ns;
     pid_t child;
     int output_fd; /* its standard output: JSON, then the end */

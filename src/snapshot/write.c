@@ -9,7 +9,7 @@
 #include "snapshot/snapshot.h"
 
 #define MIM_SNAPSHOT_RUN_SIZE (1u << 20) /* bytes per write */
-#define MIM_SNAPSHOT_OUT_SIZE (8u << 20) /* bytes written before they are sent to the device */
+#define MIM_SNAPSHOT_OUT_SIZE (2u << 20) /* bytes sent to the device at once: a sync of the journal waits for so many */
 
 struct writing {
     struct mim_storage storage;

@@ -202,6 +202,29 @@ def kill_rounds(t, archive):
     equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch, all brought back")
 
 
+@test("kill -9 of a server that snapshots and archives by itself, at random moments")
+def killed_server(t):
+    archive = os.path.join(t.scratch(), "archive")
+    server, c = t.pair(args=(*SMALL, "--archive", archive, "--snapshot-every", "400"))
+    source = random.Random(12)
+    journal = os.path.join(server.directory, "journal")
+    for number in range(int(os.environ.get("ROUNDS", "6"))):
+        widen(c, number * 1000, 1000)
+        live = digest(c)
+        time.sleep(source.random() * 0.15)
+        server.kill()
+        server.start()
+        c = server.client()
+        equal(digest(c), live, f"the digest after kill {number}")
+    widen(c, 10**6, 1)
+    live = digest(c)
+    c.call("SNAPSHOT", timeout=120)
+    wait_for(lambda: len(segments(journal)) == 1 and info(c, "snapshot_state") == "idle", 120, "all to be archived")
+    server.stop()
+    bring_back(archive, server)
+    equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch, all brought back")
+
+
 @test("kill -9 of the archiving process at random moments: by links")
 def killed_links(t):
     kill_rounds(t, os.path.join(t.scratch(), "archive"))
