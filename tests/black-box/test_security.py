@@ -3,7 +3,6 @@
 # files that are refused and those read again; and bounds of connections. TLS has a file of its own: test_tls.py.
 """Users, passwords and rights."""
 
-import hashlib
 import json
 import os
 import socket
@@ -12,31 +11,10 @@ import time
 
 from harness import Client, Closed, Skip, check, equal, error, main, memimage, test, wait_for
 from resp import RespError, encode
+from secure import acl_file, fast, slow, write
 
 NOCOMMAND = "NOPERM this user has no permissions to run the '{}' command"
 NOKEY = "NOPERM this user has no permissions to access one of the keys used as arguments"
-
-
-def fast(password):
-    return "#" + hashlib.sha256(password.encode()).hexdigest()
-
-
-def slow(password):
-    status, out, err = memimage("acl", "hash", input_text=password)
-    equal(status, 0, err)
-    return out.strip()
-
-
-def acl_file(t, *lines):
-    path = os.path.join(t.scratch(), "users.acl")
-    write(path, *lines)
-    return path
-
-
-def write(path, *lines):
-    with open(path, "w", encoding="ascii") as handle:
-        handle.write("\n".join(lines) + "\n")
-    os.chmod(path, 0o600)
 
 
 def server_with(t, *lines, args=()):
