@@ -215,8 +215,10 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
     if (MIM_UNLIKELY(call->command == NULL)) {
         if (is_http(call->arguments[0])) {
             server->counters.cross_protocol++;
-            mim_log(MIM_LOG_WARNING, "cross_protocol", "client=%llu addr=%s goes_on=closed",
-                    (unsigned long long)call->session->id, call->session->address);
+            if (mim_security_may_log(server)) {
+                mim_log(MIM_LOG_WARNING, "cross_protocol", "client=%llu addr=%s goes_on=closed",
+                        (unsigned long long)call->session->id, call->session->address);
+            }
             call->session->doomed = true;
             return MIM_CALL_SILENT;
         }
