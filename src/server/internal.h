@@ -102,6 +102,7 @@ struct mim_session {
     uint32_t magic;
     bool authenticated;
     bool request_ready; /* parsed, not executed yet */
+    bool admitted;      /* and begun: it was permitted then, and comes to its end */
     bool reading;       /* read_event is added */
     bool writing;       /* write_event is added: the socket is full */
     bool closing;       /* nothing more is read; closed when all output is out */

@@ -188,7 +188,7 @@ static bool call_admitted(struct mim_call *call) {
         mim_reply_errorf(call->reply, "NOAUTH", "Authentication required.");
         return false;
     }
-    if (MIM_UNLIKELY(!mim_permission_check(call))) {
+    if (MIM_UNLIKELY(!session->admitted && !mim_permission_check(call))) {
         return false;
     }
     if (MIM_UNLIKELY(command->arity >= 0 ? count != command->arity : count < -command->arity)) {
@@ -259,6 +259,7 @@ static bool dispatch(struct mim_session *session, const uint8_t *data) {
                             .count = parser->count};
     size_t before = session->reply.out.size;
     enum mim_verdict_of_call verdict = call_run(&call);
+    session->admitted = verdict == MIM_CALL_AGAIN;
     if (MIM_UNLIKELY(verdict == MIM_CALL_AGAIN)) {
         return false;
     }

@@ -282,6 +282,21 @@ def reloading(t):
     equal(root.call("ACL", "USERS"), ["a", "default", "root"])
 
 
+@test("what a user began before his rights were taken comes to its end, and is no answer to what he asks next")
+def reloading_midway(t):
+    limited = f"user a on {fast('a')} allkeys +@all -journal"
+    server = server_with(t, f"user a on {fast('a')} allkeys +@all")
+    root, a = login(t, server, "root"), login(t, server, "a")
+    root.call("DO", "account/a-1", *OPEN)
+    root.pipeline([("DO", "account/a-1", "Deposit", "amount", "1", "note", "n" * 400) for _ in range(60000)])
+    write(server.acl_path, f"user root on {fast('root')} allkeys +@all", limited)
+    a.send("JOURNAL", "CORR", "nothing has this")
+    equal(root.call("ACL", "LOAD"), "OK")
+    equal(a.read(), [])
+    equal(a.call("STATE", "account/a-1", "AT", "VERSION", "2")[0], 2)
+    equal(a.ask("JOURNAL"), RespError(NOCOMMAND.format("journal")))
+
+
 @test("ACL LIST, GETUSER and CAT tell the rules and never the hashes")
 def telling(t):
     secret = slow("people choose")
