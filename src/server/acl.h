@@ -39,6 +39,7 @@ struct mim_acl_user {
     char name[MIM_ACL_NAME_MAX + 1];
     bool enabled;
     bool nopass;                    /* any password, and for `default` none */
+    bool unlimited;                 /* all commands, all aggregates: nothing more is asked */
     bool readonly;                  /* no command that changes anything, whatever the other rules say */
     uint8_t everything;             /* access to all aggregates */
     uint64_t commands;              /* bit per command of the table */

@@ -389,10 +389,16 @@ int mim_acl_parse(const char *name, const char *text, size_t size, const char *r
         (void)mim_acl_free(acl);
         return rc;
     }
+    uint64_t commands;
+    uint64_t administration;
+    (void)mim_acl_category(mim_slice_text("all"), &commands, &administration);
     qsort(acl->users, acl->user_count, sizeof(acl->users[0]), by_name);
     for (uint32_t i = 0; i < acl->user_count; i++) {
-        for (uint32_t j = 0; j < acl->users[i].secret_count; j++) {
-            acl->slow |= acl->users[i].secrets[j].slow;
+        struct mim_acl_user *user = &acl->users[i];
+        user->unlimited = user->commands == commands && user->administration == administration && !user->readonly &&
+                          user->everything == MIM_ACL_BOTH;
+        for (uint32_t j = 0; j < user->secret_count; j++) {
+            acl->slow |= user->secrets[j].slow;
         }
     }
     acl->generation = atomic_fetch_add(&generations, 1) + 1;

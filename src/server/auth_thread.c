@@ -45,14 +45,14 @@ static void *thread_main(void *context) {
         if (wanted) {
             job_run(job);
             atomic_fetch_add(&thread->total_ns, clock.monotonic_ns(clock.context) - begun);
-            atomic_fetch_add(&thread->finished, 1);
         }
         (void)pthread_mutex_lock(&thread->lock);
         if (job->abandoned) {
             job_destroy(job);
-            continue;
+        } else {
+            atomic_store(&job->done, true);
         }
-        atomic_store(&job->done, true);
+        atomic_fetch_add(&thread->finished, wanted); /* behind `done`: who sees it finds the job */
         uint64_t one = 1;
         ssize_t written = write(thread->wake_fd, &one, sizeof(one));
         (void)written; /* the loop looks again at its next tick anyway */

@@ -73,8 +73,10 @@ static enum mim_verdict_of_call refused(struct mim_call *call) {
     if (session->auth_failures < MIM_AUTH_FAILURES_MAX) {
         return MIM_CALL_DONE;
     }
-    mim_log(MIM_LOG_WARNING, "auth_failures", "client=%llu addr=%s count=%u goes_on=closed",
-            (unsigned long long)session->id, session->address, session->auth_failures);
+    if (mim_security_may_log(session->server)) {
+        mim_log(MIM_LOG_WARNING, "auth_failures", "client=%llu addr=%s count=%u goes_on=closed",
+                (unsigned long long)session->id, session->address, session->auth_failures);
+    }
     return MIM_CALL_CLOSE;
 }
 

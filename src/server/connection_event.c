@@ -158,8 +158,10 @@ static void note_failure(struct mim_session *session) {
         char quoted[MIM_LOG_QUOTED_SIZE];
         mim_tls_reason(&session->transport, reason, sizeof(reason));
         session->server->counters.tls_failures++;
-        mim_log(MIM_LOG_WARNING, "tls_failed", "client=%llu addr=%s text=%s goes_on=closed",
-                (unsigned long long)session->id, session->address, mim_log_quote(reason, quoted));
+        if (mim_security_may_log(session->server)) {
+            mim_log(MIM_LOG_WARNING, "tls_failed", "client=%llu addr=%s text=%s goes_on=closed",
+                    (unsigned long long)session->id, session->address, mim_log_quote(reason, quoted));
+        }
     }
 }
 
@@ -296,8 +298,10 @@ static void settle(struct mim_session *session, mim_lsn_t gate) {
     }
     if (MIM_UNLIKELY(session->reply.out.size - session->sent > server->options.output_size_max)) {
         server->counters.limit_output++;
-        mim_log(MIM_LOG_WARNING, "output_limit", "client=%llu addr=%s bytes=%zu goes_on=closed",
-                (unsigned long long)session->id, session->address, session->reply.out.size - session->sent);
+        if (mim_security_may_log(server)) {
+            mim_log(MIM_LOG_WARNING, "output_limit", "client=%llu addr=%s bytes=%zu goes_on=closed",
+                    (unsigned long long)session->id, session->address, session->reply.out.size - session->sent);
+        }
         session->doomed = true;
     }
     if (MIM_UNLIKELY(session->stall == MIM_STALL_OUTPUT) && !session->doomed && output_has_room(session)) {

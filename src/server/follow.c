@@ -150,9 +150,11 @@ static int follower_visit(struct mim_follower *follower, struct mim_error *reter
 static void follower_fail(struct mim_follower *follower, const char *prefix, const char *text) {
     struct mim_session *session = follower->session;
     char quoted[MIM_LOG_QUOTED_SIZE];
-    mim_log(MIM_LOG_WARNING, "follower_dropped", "client=%llu addr=%s position=%llu text=%s goes_on=closed",
-            (unsigned long long)session->id, session->address, (unsigned long long)follower->cursor.position,
-            mim_log_quote(text, quoted));
+    if (mim_security_may_log(session->server)) {
+        mim_log(MIM_LOG_WARNING, "follower_dropped", "client=%llu addr=%s position=%llu text=%s goes_on=closed",
+                (unsigned long long)session->id, session->address, (unsigned long long)follower->cursor.position,
+                mim_log_quote(text, quoted));
+    }
     session->server->past->dropped++;
     mim_follow_end(session);
     mim_session_refuse(session, prefix, text);

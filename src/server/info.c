@@ -105,6 +105,7 @@ static void section_clients(struct mim_server *server, struct mim_buffer *out) {
     line(out, "acl_users:%u", server->acl->user_count);
     line(out, "acl_denied_commands:%llu", (ull)c->acl_denied_command);
     line(out, "acl_denied_keys:%llu", (ull)c->acl_denied_key);
+    line(out, "log_lines_suppressed:%llu", (ull)c->log_suppressed);
     line(out, "auth_overloaded:%llu", (ull)c->auth_overloaded);
     line(out, "auth_hashes:%llu", (ull)atomic_load(&server->auth_thread.finished));
     line(out, "auth_hash_ms_total:%llu", (ull)atomic_load(&server->auth_thread.total_ns) / 1000000u);

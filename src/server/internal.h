@@ -103,6 +103,7 @@ struct mim_session {
     uint32_t magic;
     bool authenticated;
     bool request_ready; /* parsed, not executed yet */
+    bool admitted;      /* and begun: it was permitted then, and comes to its end */
     bool reading;       /* read_event is added */
     bool writing;       /* write_event is added: the socket is full */
     bool closing;       /* nothing more is read; closed when all output is out */
@@ -170,6 +171,7 @@ struct mim_server_counters {
     uint64_t connections, connections_refused, connections_evicted;
     uint64_t requests, bytes_in, bytes_out;
     uint64_t protocol_errors, cross_protocol, auth_failures, protected_refused;
+    uint64_t log_suppressed;
     uint64_t acl_denied_command, acl_denied_key, auth_overloaded;
     uint64_t tls_connections, tls_failures, limit_handshake, limit_address;
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
@@ -233,6 +235,8 @@ struct mim_server {
     struct mim_acl *acl;
     struct mim_tls *tls; /* NULL: no TLS */
     struct mim_auth_thread auth_thread;
+    uint64_t auth_seen;             /* jobs of it that were done at the last turn */
+    uint64_t log_second, log_lines; /* about clients, in this second */
 
     /* loop */
     struct event_base *base;
@@ -347,6 +351,10 @@ struct mim_permits mim_permission_writes(struct mim_session *session);
 /** ACL and TLS, before the listeners. USAGE. */
 MIM_CHECKED int mim_security_open(struct mim_server *server, struct mim_error *reterr);
 void mim_security_close(struct mim_server *server);
+/** Lets clients go on whose passwords are hashed. */
+void mim_security_turn(struct mim_server *server);
+/** Whether one more line about what a client did may be logged: a log is something that clients could make grow. */
+bool mim_security_may_log(struct mim_server *server);
 
 /* listener_event.c */
 MIM_CHECKED int mim_listeners_open(struct mim_server *server, struct mim_error *reterr);

@@ -186,6 +186,7 @@ static void turn_end(struct mim_server *server) {
     bool gate_moved = false;
     server->counters.turns++;
     server->wall_fresh = false;
+    mim_security_turn(server);
     if (server->runners_ready) {
         int failed = atomic_load_explicit(&server->runners.failed, memory_order_acquire);
         if (MIM_UNLIKELY(failed < 0)) {

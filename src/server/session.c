@@ -189,7 +189,7 @@ static bool call_admitted(struct mim_call *call) {
         mim_reply_errorf(call->reply, "NOAUTH", "Authentication required.");
         return false;
     }
-    if (MIM_UNLIKELY(!mim_permission_check(call))) {
+    if (MIM_UNLIKELY(!session->admitted && !mim_permission_check(call))) {
         return false;
     }
     if (MIM_UNLIKELY(command->arity >= 0 ? count != command->arity : count < -command->arity)) {
@@ -220,8 +220,10 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
     if (MIM_UNLIKELY(call->command == NULL)) {
         if (is_http(call->arguments[0])) {
             server->counters.cross_protocol++;
-            mim_log(MIM_LOG_WARNING, "cross_protocol", "client=%llu addr=%s goes_on=closed",
-                    (unsigned long long)call->session->id, call->session->address);
+            if (mim_security_may_log(server)) {
+                mim_log(MIM_LOG_WARNING, "cross_protocol", "client=%llu addr=%s goes_on=closed",
+                        (unsigned long long)call->session->id, call->session->address);
+            }
             call->session->doomed = true;
             return MIM_CALL_SILENT;
         }
@@ -262,6 +264,7 @@ static bool dispatch(struct mim_session *session, const uint8_t *data) {
                             .count = parser->count};
     size_t before = session->reply.out.size;
     enum mim_verdict_of_call verdict = call_run(&call);
+    session->admitted = verdict == MIM_CALL_AGAIN;
     if (MIM_UNLIKELY(verdict == MIM_CALL_AGAIN)) {
         return false;
     }

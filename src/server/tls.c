@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// TLS by OpenSSL 3 behind struct mim_transport. See tls.h. TLS 1.2 at least, no renegotiation, no compression, no session
-// cache (tickets only): nothing that a client could make grow.
+// TLS by OpenSSL 3 behind struct mim_transport. See tls.h. TLS 1.2 at least, no renegotiation, no compression, no sessions
+// to resume: nothing that a client could make grow.
 #include "server/tls.h"
 
 #include <arpa/inet.h>
@@ -243,10 +243,11 @@ static int context_make(const SSL_METHOD *method, const struct mim_tls_options *
     }
     tls->context = context;
     (void)SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF |
-                                           SSL_OP_CIPHER_SERVER_PREFERENCE);
+    (void)SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_NO_COMPRESSION |
+                                           SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CIPHER_SERVER_PREFERENCE);
     (void)SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                         SSL_MODE_RELEASE_BUFFERS);
+    (void)SSL_CTX_set_num_tickets(context, 0); /* a certificate is looked at with every connection */
     (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     (void)SSL_CTX_set_session_id_context(context, (const unsigned char *)"memimage", 8);
     /* forward secrecy and authenticated encryption only; TLS 1.3 has nothing else */

@@ -3,7 +3,8 @@
 // keep an output buffer of their own, and what stands in it can no longer be held back until it is durable, nor counted.
 //
 // A read hands out whole records and never leaves decrypted bytes inside OpenSSL, where no readiness of the socket would
-// tell of them: it takes no record that the caller has no room for (struct mim_transport, read_min).
+// tell of them: it takes no record that the caller has no room for (struct mim_transport, read_min). OpenSSL writes with
+// write(2): the process has to ignore SIGPIPE.
 #ifndef MIM_SERVER_TLS_H
 #define MIM_SERVER_TLS_H
 

@@ -166,7 +166,7 @@ def descriptors(t):
     wait_for(comes_in, 20, "a place")
 
 
-@test("a browser or another server's words close the connection")
+@test("a browser's or another server's words close the connection, and do not fill the log")
 def cross_protocol(t):
     server, c = t.pair()
     for words in (b"POST / HTTP/1.1\r\nHost: x\r\n\r\nPING\r\n", b"HOST: x\r\n"):
@@ -174,6 +174,14 @@ def cross_protocol(t):
         stranger.send_raw(words)
         equal(ends(stranger), [])
     equal(info(c, "cross_protocol_closed"), 2)
+    for _ in range(100):
+        stranger = t.client(server)
+        stranger.send_raw(b"POST / HTTP/1.1\r\n")
+        ends(stranger)
+    equal(info(c, "cross_protocol_closed"), 102)
+    lines = server.stderr().count("cross_protocol")
+    equal(lines + info(c, "log_lines_suppressed"), 102, "lines logged and not")
+    check(info(c, "log_lines_suppressed") > 0 and lines >= 20, "the log has a bound too")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 # files that are refused and those read again; and bounds of connections. TLS has a file of its own: test_tls.py.
 """Users, passwords and rights."""
 
-import hashlib
 import json
 import os
 import socket
@@ -12,31 +11,10 @@ import time
 
 from harness import Client, Closed, Skip, check, equal, error, main, memimage, test, wait_for
 from resp import RespError, encode
+from secure import acl_file, fast, slow, write
 
 NOCOMMAND = "NOPERM this user has no permissions to run the '{}' command"
 NOKEY = "NOPERM this user has no permissions to access one of the keys used as arguments"
-
-
-def fast(password):
-    return "#" + hashlib.sha256(password.encode()).hexdigest()
-
-
-def slow(password):
-    status, out, err = memimage("acl", "hash", input_text=password)
-    equal(status, 0, err)
-    return out.strip()
-
-
-def acl_file(t, *lines):
-    path = os.path.join(t.scratch(), "users.acl")
-    write(path, *lines)
-    return path
-
-
-def write(path, *lines):
-    with open(path, "w", encoding="ascii") as handle:
-        handle.write("\n".join(lines) + "\n")
-    os.chmod(path, 0o600)
 
 
 def server_with(t, *lines, args=()):
@@ -302,6 +280,21 @@ def reloading(t):
     os.unlink(server.acl_path)
     check("No such file" in root.ask("ACL", "LOAD").text, "no file")
     equal(root.call("ACL", "USERS"), ["a", "default", "root"])
+
+
+@test("what a user began before his rights were taken comes to its end, and is no answer to what he asks next")
+def reloading_midway(t):
+    limited = f"user a on {fast('a')} allkeys +@all -journal"
+    server = server_with(t, f"user a on {fast('a')} allkeys +@all")
+    root, a = login(t, server, "root"), login(t, server, "a")
+    root.call("DO", "account/a-1", *OPEN)
+    root.pipeline([("DO", "account/a-1", "Deposit", "amount", "1", "note", "n" * 400) for _ in range(60000)])
+    write(server.acl_path, f"user root on {fast('root')} allkeys +@all", limited)
+    a.send("JOURNAL", "CORR", "nothing has this")
+    equal(root.call("ACL", "LOAD"), "OK")
+    equal(a.read(), [])
+    equal(a.call("STATE", "account/a-1", "AT", "VERSION", "2")[0], 2)
+    equal(a.ask("JOURNAL"), RespError(NOCOMMAND.format("journal")))
 
 
 @test("ACL LIST, GETUSER and CAT tell the rules and never the hashes")
