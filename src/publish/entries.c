@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Events of the journal into calls, and the answers to them. A call is one Lua call with up to 256 events; several are on
-// their way at once. One that is not full waits until none is, and for a millisecond behind the last: so calls grow with
+// their way at once. One that is not full waits until none is, and for two milliseconds behind the last: so calls grow with
 // the load, and a Redis on the same cores is not woken for every few events.
 #include <stdio.h>
 
