@@ -18,15 +18,15 @@ static bool answer_is_asked(const redisReadTask *task) {
     return task->parent != NULL || p->unanswered > 0;
 }
 
-/* hiredis asserts that every answer was asked for. A peer that is no Redis may say anything: its unasked answers get no
- * object, which hiredis takes as the end of the connection. */
+/* hiredis asserts that every answer was asked for, and makes room for as many elements as it is told. A peer that is no
+ * Redis may say anything: such answers get no object, which hiredis takes as the end of the connection. */
 static void *guarded_string(const redisReadTask *task, char *text, size_t size) {
     const struct mim_publisher *p = task->privdata;
     return answer_is_asked(task) ? p->plain.createString(task, text, size) : NULL;
 }
 static void *guarded_array(const redisReadTask *task, int count) {
     const struct mim_publisher *p = task->privdata;
-    return answer_is_asked(task) ? p->plain.createArray(task, count) : NULL;
+    return answer_is_asked(task) && count <= MIM_PUBLISH_ELEMENTS_MAX ? p->plain.createArray(task, count) : NULL;
 }
 static void *guarded_integer(const redisReadTask *task, long long value) {
     const struct mim_publisher *p = task->privdata;
@@ -150,7 +150,8 @@ static void on_disconnected(const redisAsyncContext *context, int status) {
         bool unasked = context->err == REDIS_ERR_OOM;
         p->context = NULL; /* hiredis frees it when this returns */
         mim_publish_fail(p, "connection lost: %s",
-                         unasked ? "an answer that nobody asked for: not a Redis?" : context->errstr);
+                         unasked ? "an answer that nobody asked for, or too large a one: not a Redis?"
+                                 : context->errstr);
     }
 }
 

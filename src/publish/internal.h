@@ -27,6 +27,8 @@
 #define MIM_PUBLISH_CALLS_MAX     8u          /* unanswered, of each kind */
 #define MIM_PUBLISH_BYTES_MAX     (4u << 20)  /* unanswered; one call may exceed it by an event's size */
 #define MIM_PUBLISH_ANSWER_MAX    (16u << 20) /* bytes of an answer that is not complete */
+#define MIM_PUBLISH_PACE_US       1000        /* between two calls that are not full: Redis is on the same cores */
+#define MIM_PUBLISH_ELEMENTS_MAX  65536       /* of an array in an answer */
 #define MIM_PUBLISH_CAPTURES      256u        /* states that wait for durability */
 #define MIM_PUBLISH_CAPTURE_BYTES (4u << 20)
 #define MIM_PUBLISH_SHA           40u
@@ -143,6 +145,9 @@ struct mim_publisher {
     bool forget_states;
     char sha_entries[MIM_PUBLISH_SHA + 1], sha_states[MIM_PUBLISH_SHA + 1];
 
+    struct event *pace_event;
+    bool entries_paced, states_paced; /* the next call that is not full waits for the event */
+
     /* entries */
     struct mim_access *access;
     struct mim_cloudevents *events;
@@ -197,6 +202,8 @@ static inline struct mim_publish_call mim_publish_calls_pop(struct mim_publish_c
 }
 
 /* publisher.c */
+/** After a call that was not full: sets `paced` until MIM_PUBLISH_PACE_US have passed. */
+void mim_publish_pace(struct mim_publisher *p, bool *paced);
 void mim_publish_tell(struct mim_publisher *p, bool warning, const char *event, const char *reason);
 /** The journal cannot be read, or the policy says stop: the server goes on, publication does not. */
 __attribute__((format(printf, 2, 3))) void mim_publish_halt(struct mim_publisher *p, const char *format, ...);

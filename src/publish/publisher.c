@@ -87,6 +87,14 @@ static int publisher_init(struct mim_publisher *p, struct mim_error *reterr) {
     return mim_publish_memory_open(p, reterr);
 }
 
+static void on_pace(evutil_socket_t fd, short what, void *context) {
+    (void)fd;
+    (void)what;
+    struct mim_publisher *p = context;
+    p->entries_paced = false; /* the turn that ends now goes on */
+    p->states_paced = false;
+}
+
 int mim_publisher_new(const struct mim_publish_options *options, const struct mim_publish_source *source,
                       struct mim_publisher **ret_publisher, struct mim_error *reterr) {
     struct mim_publisher *p = calloc(1, sizeof(*p));
@@ -95,7 +103,8 @@ int mim_publisher_new(const struct mim_publish_options *options, const struct mi
     }
     p->options = *options;
     p->source = *source;
-    int rc = publisher_init(p, reterr);
+    p->pace_event = evtimer_new(source->base, on_pace, p);
+    int rc = p->pace_event == NULL ? mim_error_set(reterr, MIM_E_MEMORY, "out of memory") : publisher_init(p, reterr);
     if (rc != 0) {
         (void)mim_publisher_free(p);
         return rc;
@@ -110,6 +119,9 @@ struct mim_publisher *mim_publisher_free(struct mim_publisher *p) {
     }
     mim_publisher_stop(p);
     mim_publish_memory_close(p);
+    if (p->pace_event != NULL) {
+        event_free(p->pace_event);
+    }
     mim_event_filter_deinit(&p->filter);
     struct mim_buffer *buffers[] = {&p->body, &p->out, &p->text, &p->audience, &p->keys, &p->values};
     for (size_t i = 0; i < sizeof(buffers) / sizeof(buffers[0]); i++) {
@@ -122,6 +134,13 @@ struct mim_publisher *mim_publisher_free(struct mim_publisher *p) {
     (void)mim_access_free(p->access);
     free(p);
     return NULL;
+}
+
+void mim_publish_pace(struct mim_publisher *p, bool *paced) {
+    const struct timeval interval = {.tv_usec = MIM_PUBLISH_PACE_US};
+    if (evtimer_pending(p->pace_event, NULL) != 0 || evtimer_add(p->pace_event, &interval) == 0) {
+        *paced = true;
+    }
 }
 
 void mim_publish_tell(struct mim_publisher *p, bool warning, const char *event, const char *reason) {

@@ -50,10 +50,11 @@ bool mim_publish_states_due(const struct mim_publisher *p) {
         return false;
     }
     bool full = p->gate.position - p->state_cursor.position + 1 > MIM_PUBLISH_CALL_EVENTS;
+    bool free = p->state_calls.count == 0 && !p->states_paced;
     if (cursor_due(p)) {
-        return p->state_calls.count == 0 || full;
+        return free || full;
     }
-    return p->state_calls.count == 0 && (capture_ready(p) || (at_end(p) && complete(p) > p->states_sent));
+    return free && (capture_ready(p) || (at_end(p) && complete(p) > p->states_sent));
 }
 
 static void state_add(struct mim_publisher *p, unsigned aggregate, mim_stream_t stream, mim_version_t version,
@@ -160,6 +161,9 @@ static void call_send(struct mim_publisher *p, uint32_t count) {
     const struct mim_publish_call call = {.events = count, .bytes = p->out.size, .upto = complete(p)};
     mim_publish_calls_push(&p->state_calls, &call);
     p->states_sent = call.upto;
+    if (count < MIM_PUBLISH_CALL_EVENTS) {
+        mim_publish_pace(p, &p->states_paced);
+    }
     mim_publish_send(p, on_states, &p->out);
 }
 

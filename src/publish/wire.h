@@ -18,6 +18,11 @@ static inline size_t mim_wire_digits(uint64_t value, uint8_t ret_digits[MIM_WIRE
     return size;
 }
 
+static inline void mim_wire_end(uint8_t *at) {
+    at[0] = '\r';
+    at[1] = '\n';
+}
+
 static inline void mim_wire_head(struct mim_buffer *out, char kind, uint64_t value) {
     uint8_t digits[MIM_WIRE_DIGITS];
     size_t size = mim_wire_digits(value, digits);
@@ -25,7 +30,7 @@ static inline void mim_wire_head(struct mim_buffer *out, char kind, uint64_t val
     uint8_t *at = out->data + out->size;
     *at++ = (uint8_t)kind;
     memcpy(at, digits + MIM_WIRE_DIGITS - size, size);
-    memcpy(at + size, "\r\n", 2);
+    mim_wire_end(at + size);
     out->size += size + 3;
 }
 
@@ -35,7 +40,7 @@ static inline void mim_wire_bulk(struct mim_buffer *out, struct mim_slice value)
     if (value.size > 0) {
         memcpy(out->data + out->size, value.data, value.size);
     }
-    memcpy(out->data + out->size + value.size, "\r\n", 2);
+    mim_wire_end(out->data + out->size + value.size);
     out->size += value.size + 2;
 }
 
@@ -49,15 +54,15 @@ static inline void mim_wire_number(struct mim_buffer *out, uint64_t value) {
 
 /** "type:id" or "type/id". */
 static inline void mim_wire_joined(struct mim_buffer *out, const char *type, char between, struct mim_slice id) {
-    size_t type_size = strlen(type);
-    mim_wire_head(out, '$', type_size + 1 + id.size);
-    mim_buffer_reserve(out, type_size + id.size + 3);
+    struct mim_slice name = mim_slice_text(type);
+    mim_wire_head(out, '$', name.size + 1 + id.size);
+    mim_buffer_reserve(out, name.size + id.size + 3);
     uint8_t *at = out->data + out->size;
-    memcpy(at, type, type_size);
-    at[type_size] = (uint8_t)between;
-    memcpy(at + type_size + 1, id.data, id.size);
-    memcpy(at + type_size + 1 + id.size, "\r\n", 2);
-    out->size += type_size + id.size + 3;
+    memcpy(at, name.data, name.size);
+    at[name.size] = (uint8_t)between;
+    memcpy(at + name.size + 1, id.data, id.size);
+    mim_wire_end(at + name.size + 1 + id.size);
+    out->size += name.size + id.size + 3;
 }
 
 #endif
