@@ -43,6 +43,7 @@ struct naive {
 
 static struct naive now;
 static struct naive durable;
+static bool have_snapshot;
 static struct fuzz_life life;
 
 struct step {
@@ -320,6 +321,7 @@ static void start(bool from_snapshot) {
         (void)fprintf(stderr, "%s: %s\n", mim_error_name(rc), error.text);
     }
     FUZZ_REQUIRE(rc == 0);
+    FUZZ_REQUIRE(restored.found == (from_snapshot && have_snapshot));
     FUZZ_REQUIRE(fuzz_begin(&life, &recovery, &error) == 0);
     check_state();
 }
@@ -342,6 +344,7 @@ static void snapshot(void) {
     FUZZ_REQUIRE(mim_snapshot_write(life.storage, engine, 1000, NULL, NULL, &header, &error) == 0);
     FUZZ_REQUIRE(mim_snapshots_prune(life.storage, 2, &error) == 0);
     (void)mim_engine_free(engine);
+    have_snapshot = true;
 }
 
 static void restart(struct mim_storage_sim *sim, bool clean, bool from_snapshot) {
@@ -398,6 +401,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct mim_storage_sim *sim = mim_storage_sim_new(1);
     memset(&now, 0, sizeof(now));
     memset(&durable, 0, sizeof(durable));
+    have_snapshot = false;
     life = (struct fuzz_life){.storage = mim_storage_sim_storage(sim)};
     start(true);
     for (unsigned i = 0; i < STEPS_MAX && fuzz_left(&in) > 0; i++) {
