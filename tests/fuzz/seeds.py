@@ -151,6 +151,30 @@ def journals():
             yield name, segments
 
 
+def records(frames):
+    """(offset, type, payload size) of every record in the frames of a segment."""
+    frame = 0
+    while frame < len(frames):
+        size = struct.unpack_from("<I", frames, frame + 8)[0]
+        at = frame + 64
+        while at < frame + size:
+            payload, kind, flags = struct.unpack_from("<IHH", frames, at)
+            yield at, kind, payload
+            at += (40 + payload + 7) // 8 * 8
+            if flags & 0xFFF8:
+                at += (4 + struct.unpack_from("<I", frames, at)[0] + 7) // 8 * 8
+        frame += size
+
+
+def forged(frames):
+    """The same frames with every lone amount as large as can be: sums overflow."""
+    out = bytearray(frames)
+    for at, kind, payload in records(frames):
+        if kind < 0xFF00 and payload == 8:
+            struct.pack_into("<q", out, at + 40, 2**63 - 1)
+    return bytes(out)
+
+
 def journal():
     def packed(flags, segments, segment_flags):
         out = bytes([flags, len(segments) - 1])
@@ -162,6 +186,7 @@ def journal():
         segments = segments[:3]
         yield f"seed-{name}", packed(1 | 4, segments, 1 | 2 | 4)
         yield f"seed-{name}-raw", packed(1, segments, 4)
+        yield f"seed-{name}-forged", packed(1 | 4, [(head, forged(frames)) for head, frames in segments], 1 | 2 | 4)
         if len(segments) == 1:
             head, frames = segments[0]
             for cut in (8, 30, 64, 100, len(frames) // 2):
