@@ -110,7 +110,8 @@ void mim_engine_execute(struct mim_engine *engine, struct mim_appender *appender
 MIM_CHECKED int mim_engine_get(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                                struct mim_slice id, struct mim_buffer *out, mim_version_t *ret_version,
                                mim_lsn_t *ret_gate, struct mim_error *reterr);
-/** Answers a query with one JSON value. INVALID (BADARG) or NOT_FOUND (no such query). */
+/** Answers a query with one JSON value. INVALID (BADARG; *ret_gate holds for the sentence too when the query itself
+ *  failed) or NOT_FOUND (no such query). */
 MIM_CHECKED int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                                  struct mim_slice name, const struct mim_string *arguments, size_t count,
                                  struct mim_buffer *out, mim_lsn_t *ret_gate, struct mim_error *reterr);
