@@ -40,6 +40,7 @@ def resp():
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         request(b"MGET", *[b"account/%d" % n for n in range(40)]),
         request(b"DO", b"account/a", b"Open", b'{"owner":"o","currency":"CZK"}'),
+        request(b"ECHO", b"x" * 30),
     ]
     for number, text in enumerate(texts):
         yield f"seed-{number}", bytes([0, number]) + text

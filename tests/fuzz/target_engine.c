@@ -228,7 +228,12 @@ static void send(const struct step *s, struct mim_outcome *ret_outcome) {
     if (s->key != 0) {
         request.key = mim_slice_text(key);
     }
-    fuzz_execute(&life, &request, ret_outcome);
+    mim_engine_execute(life.engine, &life.appender, &request, ret_outcome);
+    while (ret_outcome->kind == MIM_OUTCOME_AGAIN) {
+        fuzz_drain(&life);
+        durable = now;
+        mim_engine_execute(life.engine, &life.appender, &request, ret_outcome);
+    }
 }
 
 static void check_refusal(const struct step *s, const struct mim_outcome *outcome) {
@@ -402,6 +407,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memset(&now, 0, sizeof(now));
     memset(&durable, 0, sizeof(durable));
     have_snapshot = false;
+    fuzz_segment_size =
+        size / 6 % 2 == 0 ? 8192 : 65536; /* in small ones nearly every command has to wait for the next */
     life = (struct fuzz_life){.storage = mim_storage_sim_storage(sim)};
     start(true);
     for (unsigned i = 0; i < STEPS_MAX && fuzz_left(&in) > 0; i++) {

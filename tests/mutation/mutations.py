@@ -125,5 +125,5 @@ MUTATIONS = [
     {"name": "full-ring-is-an-error", "promise": 13, "file": "src/engine/transaction.c",
      "find": "    if (rc == MIM_E_AGAIN) {\n        outcome->kind = MIM_OUTCOME_AGAIN;",
      "put": "    if (rc == MIM_E_AGAIN) {\n        outcome->kind = MIM_OUTCOME_ERR;",
-     "tests": ["engine-crash --seeds 60"]},
+     "tests": ["fuzz-engine"]},
 ]
