@@ -234,7 +234,9 @@ def engine():
     yield "seed-restarts", steps(*open_two, (255, 0, 0, 0, 0, 0), *money, (251, 0, 0, 0, 0, 0), (1, 0, 0, 5, 5, 1), (254, 0, 0, 0, 0, 0), *money)
     yield "seed-snapshots", steps(*open_two, (253, 0, 0, 0, 0, 0), *money, (254, 0, 0, 0, 0, 1), *money, (253, 0, 0, 0, 0, 0), (255, 0, 0, 0, 0, 1), *money)
     yield "seed-overflow", steps(*open_two, (1, 0, 0, 6, 0, 0), (1, 0, 0, 2, 0, 0), (1, 1, 0, 2, 0, 0), (3, 0, 1, 6, 0, 0), (0, 3, 0, 6, 0, 0), (2, 3, 0, 6, 0, 0))
-    yield "seed-window", steps(*open_two, *[(1, 0, 0, 2, n, 1) for n in range(1, 90)], *[(1, 0, 0, 2, n, 1) for n in range(1, 90)], (254, 0, 0, 0, 0, 0))
+    yield "seed-window", steps(*open_two, *[(1, 0, 0, 2, n, 1) for n in range(1, 90)],
+                               *[(1, 0, 0, 2, n, 1) for n in range(30, 90)], (255, 0, 0, 0, 0, 0),
+                               *[(1, 0, 0, 2, n, 1) for n in range(20, 90)], (254, 0, 0, 0, 0, 0))
     yield "seed-expected", steps(*open_two, (1, 0, 0, 2, 0, 6 | 16), (1, 0, 0, 2, 0, 6 | 16), (4, 1, 0, 0, 0, 6 | 16), (4, 1, 0, 0, 0, 0), (252, 0, 0, 0, 0, 0))
 
 
