@@ -130,7 +130,8 @@ void mim_engine_state(struct mim_engine *engine, const struct mim_appender *appe
 struct mim_slice mim_engine_id(const struct mim_engine *engine, unsigned aggregate, mim_stream_t stream);
 mim_lsn_t mim_engine_gate(const struct mim_engine *engine, const struct mim_appender *appender, unsigned aggregate,
                           mim_stream_t stream);
-/** Answers a query with one JSON value. INVALID (BADARG) or NOT_FOUND (no such query). */
+/** Answers a query with one JSON value. INVALID (BADARG; *ret_gate holds for the sentence too when the query itself
+ *  failed) or NOT_FOUND (no such query). */
 MIM_CHECKED int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appender, struct mim_slice type,
                                  struct mim_slice name, const struct mim_string *arguments, size_t count,
                                  struct mim_buffer *out, mim_lsn_t *ret_gate, struct mim_error *reterr);

@@ -88,12 +88,12 @@ int mim_engine_query(struct mim_engine *engine, const struct mim_appender *appen
     }
     struct mim_query query = {.host = engine->host, .json = mim_json_to(out)};
     size_t before = out->size;
+    if (ret_gate != NULL) { /* of a failure too: it may rest on what the query has read */
+        *ret_gate = mim_engine_gate_all(engine, appender);
+    }
     if (query_type->query(&query, arguments, count) != 0) {
         out->size = before;
         return mim_error_set(reterr, MIM_E_INVALID, "%s", query.failure);
-    }
-    if (ret_gate != NULL) {
-        *ret_gate = mim_engine_gate_all(engine, appender);
     }
     return 0;
 }

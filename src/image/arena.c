@@ -4,6 +4,7 @@
 // Whatever alignment or an abandoned run leaves over goes onto the free lists, so nothing is lost.
 #include "image/arena.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -238,6 +239,22 @@ int mim_arena_check(const struct mim_arena_head *head, uint64_t size, struct mim
     if (!sane) {
         return mim_error_set(reterr, MIM_E_FORMAT, "the head of the image contradicts itself");
     }
+    return 0;
+}
+
+int mim_arena_adopt(struct mim_arena *arena, uint64_t size, struct mim_error *reterr) {
+    struct mim_arena_head *head = mim_arena_head(arena);
+    int r = mim_arena_check(head, size, reterr);
+    if (r == 0 && head->used != size) {
+        r = mim_error_set(reterr, MIM_E_FORMAT, "the image has %" PRIu64 " bytes, the file says %" PRIu64, head->used,
+                          size);
+    }
+    if (r < 0) {
+        memset(arena->base, 0, MIM_IMAGE_PAGE);
+        mim_arena_start(arena);
+        return r;
+    }
+    mim_arena_poison_restore(arena);
     return 0;
 }
 

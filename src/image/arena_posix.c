@@ -140,17 +140,13 @@ int mim_arena_map(struct mim_arena *ret_arena, int fd, uint64_t offset, uint64_t
         r = mim_error_os(reterr, MIM_E_IO, errno, "cannot map the image's file");
     } else {
         r = arena_unmap_holes(&arena, fd, offset, size, reterr);
-        r = r < 0 ? r : mim_arena_check(mim_arena_head(&arena), size, reterr);
-    }
-    if (r == 0 && mim_arena_head(&arena)->used != size) {
-        r = mim_error_set(reterr, MIM_E_FORMAT, "the image has %" PRIu64 " bytes, the file says %" PRIu64,
-                          mim_arena_head(&arena)->used, size);
+        r = r < 0 ? r : mim_arena_adopt(&arena, size, reterr);
     }
     if (r < 0) {
+        mim_arena_poison_lift(&arena);
         (void)munmap(arena.base, arena.capacity);
         return r;
     }
-    mim_arena_poison_restore(&arena);
     *ret_arena = arena;
     return 0;
 }

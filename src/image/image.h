@@ -83,6 +83,9 @@ uint64_t mim_arena_class_size(uint64_t size);
 /** AddressSanitizer builds poison what is not allocated; elsewhere these do nothing. Lift it before the image is read
  *  as plain bytes (copied, compared, written to a file), restore it afterwards and after bytes were put in place. */
 void mim_arena_poison_lift(const struct mim_arena *arena);
+/** Takes `size` bytes of an image that were read into an open arena (behind mim_arena_poison_lift) as its content, checked
+ *  as mim_arena_map checks. FORMAT, also for 0 (reading failed): the arena is an empty image then. */
+MIM_CHECKED int mim_arena_adopt(struct mim_arena *arena, uint64_t size, struct mim_error *reterr);
 void mim_arena_poison_restore(const struct mim_arena *arena);
 
 /* ---- slots (slots.c): dense array of fixed-size elements in doubling chunks ---- */

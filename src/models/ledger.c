@@ -71,24 +71,28 @@ static void evolve_opened(struct mim_evolution *e, void *state, const void *even
     account->open = true;
 }
 
+static void account_add(struct ledger_account *account, int64_t amount) {
+    account->balance = ledger_plus(account->balance, amount);
+}
+
 static void evolve_deposited(struct mim_evolution *e, void *state, const void *event) {
     (void)e;
-    ((struct ledger_account *)state)->balance += ((const struct account_amount *)event)->amount;
+    account_add(state, ((const struct account_amount *)event)->amount);
 }
 
 static void evolve_withdrawn(struct mim_evolution *e, void *state, const void *event) {
     (void)e;
-    ((struct ledger_account *)state)->balance -= ((const struct account_amount *)event)->amount;
+    account_add(state, ledger_minus(0, ((const struct account_amount *)event)->amount));
 }
 
 static void evolve_sent(struct mim_evolution *e, void *state, const void *event) {
     (void)e;
-    ((struct ledger_account *)state)->balance -= ((const struct account_transfer *)event)->amount;
+    account_add(state, ledger_minus(0, ((const struct account_transfer *)event)->amount));
 }
 
 static void evolve_received(struct mim_evolution *e, void *state, const void *event) {
     (void)e;
-    ((struct ledger_account *)state)->balance += ((const struct account_received *)event)->amount;
+    account_add(state, ((const struct account_received *)event)->amount);
 }
 
 static void evolve_closed(struct mim_evolution *e, void *state, const void *event) {
@@ -162,7 +166,7 @@ static mim_verdict_t refuse_unusable(struct mim_decision *d, const struct ledger
 /** True when the balance would fall below minus the overdraft. */
 static bool insufficient(const struct ledger_account *account, int64_t amount) {
     int64_t after;
-    return __builtin_sub_overflow(account->balance, amount, &after) || after < -account->overdraft;
+    return __builtin_sub_overflow(account->balance, amount, &after) || after < ledger_minus(0, account->overdraft);
 }
 
 static mim_verdict_t reject_insufficient(struct mim_decision *d, const struct ledger_account *account) {
@@ -314,7 +318,7 @@ static void project_deposited(struct mim_evolution *e, void *projection, const v
 }
 
 static void project_withdrawn(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
-    ledger_project_moved(e, projection, aggregate, -((const struct account_amount *)event)->amount);
+    ledger_project_moved(e, projection, aggregate, ledger_minus(0, ((const struct account_amount *)event)->amount));
 }
 
 static void project_received(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {

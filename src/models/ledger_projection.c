@@ -83,10 +83,10 @@ void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals,
                           int64_t amount) {
     struct ledger_currency *currency = currency_edit(e, totals, &account->currency);
     if (amount > 0) {
-        currency->deposited += amount;
+        currency->deposited = ledger_plus(currency->deposited, amount);
         bound_raise(e, totals, account->balance);
     } else {
-        currency->withdrawn -= amount;
+        currency->withdrawn = ledger_minus(currency->withdrawn, amount);
     }
 }
 
@@ -142,7 +142,7 @@ int ledger_query_totals(struct mim_query *q, const struct mim_string *arguments,
         mim_json_key(j, "open");
         mim_json_i64(j, c->open);
         mim_json_key(j, "balance");
-        mim_json_i64(j, c->deposited - c->withdrawn);
+        mim_json_i64(j, ledger_minus(c->deposited, c->withdrawn));
         mim_json_key(j, "deposited");
         mim_json_i64(j, c->deposited);
         mim_json_key(j, "withdrawn");

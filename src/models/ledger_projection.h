@@ -30,6 +30,10 @@ struct ledger_totals {
     struct mim_vec bounds;
 };
 
+/* Sums that wrap around. decide lets none through that would; but what a forged journal says is evolved as it stands. */
+static inline int64_t ledger_plus(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+static inline int64_t ledger_minus(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+
 extern const struct mim_projection_type mim_ledger_projections[];
 
 bool ledger_deposit_overflows(struct mim_decision *d, const struct ledger_account *account, int64_t amount);

@@ -11,12 +11,19 @@ static int image_read(struct mim_storage storage, mim_file_t file, const struct 
         return rc;
     }
     size_t got = 0;
+    struct mim_error why = {0};
+    mim_arena_poison_lift(ret_arena);
     rc = header->image_size > ret_arena->capacity
              ? mim_error_set(reterr, MIM_E_MEMORY, "the image is larger than the address space reserved for it")
              : mim_file_pread(storage, file, ret_arena->base, (size_t)header->image_size, MIM_SNAPSHOT_HEADER_SIZE,
                               &got, reterr);
     if (rc == 0 && got != header->image_size) {
         rc = mim_error_set(reterr, MIM_E_DAMAGED, "the file ends early");
+    }
+    int adopted = mim_arena_adopt(ret_arena, rc == 0 ? header->image_size : 0, &why);
+    if (rc == 0 && adopted != 0) {
+        *reterr = why;
+        rc = adopted;
     }
     if (rc != 0) {
         mim_arena_close(ret_arena);

@@ -8,7 +8,9 @@
 #include "storage/storage_sim_internal.h"
 
 static struct sim_inode *sim_handle(struct mim_storage_sim *sim, mim_file_t file) {
-    return file > 0 && (size_t)file <= sim->handle_count ? sim->handles[file - 1] : NULL;
+    return file > MIM_SIM_HANDLES && (size_t)(file - MIM_SIM_HANDLES) <= sim->handle_count
+               ? sim->handles[file - MIM_SIM_HANDLES - 1]
+               : NULL;
 }
 
 /** A handle that never was: numbers are not used again, so that a closed one is always noticed. */
@@ -20,7 +22,7 @@ static mim_file_t sim_handle_new(struct mim_storage_sim *sim, struct sim_inode *
     }
     sim->handles[sim->handle_count++] = inode;
     inode->links++;
-    return (mim_file_t)sim->handle_count;
+    return MIM_SIM_HANDLES + (mim_file_t)sim->handle_count;
 }
 
 static int sim_stale(struct mim_error *reterr) {
@@ -96,7 +98,7 @@ static void sim_close(void *self, mim_file_t file) {
     struct mim_storage_sim *sim = self;
     struct sim_inode *inode = sim_handle(sim, file);
     if (inode != NULL) {
-        sim->handles[file - 1] = NULL;
+        sim->handles[file - MIM_SIM_HANDLES - 1] = NULL;
         mim_sim_inode_release(inode);
         if (sim->locked && file == sim->lock) {
             sim->locked = false;

@@ -8,6 +8,7 @@
 
 #define MIM_SIM_SECTOR   512u
 #define MIM_SIM_PATH_MAX 128u
+#define MIM_SIM_HANDLES  ((mim_file_t)1 << 32) /* before the first handle: beyond all that have a POSIX descriptor */
 
 /** A file's bytes: as processes see them, and as a power cut would leave them. */
 struct sim_inode {
@@ -60,7 +61,7 @@ struct mim_storage_sim {
     struct sim_op *ops;
     size_t op_count;
     size_t op_capacity;
-    struct sim_inode **handles; /* by handle - 1; NULL: closed */
+    struct sim_inode **handles; /* by handle - MIM_SIM_HANDLES - 1; NULL: closed */
     size_t handle_count;
     size_t handle_capacity;
     struct sim_plan any;

@@ -40,6 +40,7 @@ def resp():
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         request(b"MGET", *[b"account/%d" % n for n in range(40)]),
         request(b"DO", b"account/a", b"Open", b'{"owner":"o","currency":"CZK"}'),
+        request(b"ECHO", b"x" * 30),
     ]
     for number, text in enumerate(texts):
         yield f"seed-{number}", bytes([0, number]) + text
@@ -151,6 +152,30 @@ def journals():
             yield name, segments
 
 
+def records(frames):
+    """(offset, type, payload size) of every record in the frames of a segment."""
+    frame = 0
+    while frame < len(frames):
+        size = struct.unpack_from("<I", frames, frame + 8)[0]
+        at = frame + 64
+        while at < frame + size:
+            payload, kind, flags = struct.unpack_from("<IHH", frames, at)
+            yield at, kind, payload
+            at += (40 + payload + 7) // 8 * 8
+            if flags & 0xFFF8:
+                at += (4 + struct.unpack_from("<I", frames, at)[0] + 7) // 8 * 8
+        frame += size
+
+
+def forged(frames):
+    """The same frames with every lone amount as large as can be: sums overflow."""
+    out = bytearray(frames)
+    for at, kind, payload in records(frames):
+        if kind < 0xFF00 and payload == 8:
+            struct.pack_into("<q", out, at + 40, 2**63 - 1)
+    return bytes(out)
+
+
 def journal():
     def packed(flags, segments, segment_flags):
         out = bytes([flags, len(segments) - 1])
@@ -162,6 +187,7 @@ def journal():
         segments = segments[:3]
         yield f"seed-{name}", packed(1 | 4, segments, 1 | 2 | 4)
         yield f"seed-{name}-raw", packed(1, segments, 4)
+        yield f"seed-{name}-forged", packed(1 | 4, [(head, forged(frames)) for head, frames in segments], 1 | 2 | 4)
         if len(segments) == 1:
             head, frames = segments[0]
             for cut in (8, 30, 64, 100, len(frames) // 2):
@@ -208,7 +234,9 @@ def engine():
     yield "seed-restarts", steps(*open_two, (255, 0, 0, 0, 0, 0), *money, (251, 0, 0, 0, 0, 0), (1, 0, 0, 5, 5, 1), (254, 0, 0, 0, 0, 0), *money)
     yield "seed-snapshots", steps(*open_two, (253, 0, 0, 0, 0, 0), *money, (254, 0, 0, 0, 0, 1), *money, (253, 0, 0, 0, 0, 0), (255, 0, 0, 0, 0, 1), *money)
     yield "seed-overflow", steps(*open_two, (1, 0, 0, 6, 0, 0), (1, 0, 0, 2, 0, 0), (1, 1, 0, 2, 0, 0), (3, 0, 1, 6, 0, 0), (0, 3, 0, 6, 0, 0), (2, 3, 0, 6, 0, 0))
-    yield "seed-window", steps(*open_two, *[(1, 0, 0, 2, n, 1) for n in range(1, 90)], *[(1, 0, 0, 2, n, 1) for n in range(1, 90)], (254, 0, 0, 0, 0, 0))
+    yield "seed-window", steps(*open_two, *[(1, 0, 0, 2, n, 1) for n in range(1, 90)],
+                               *[(1, 0, 0, 2, n, 1) for n in range(30, 90)], (255, 0, 0, 0, 0, 0),
+                               *[(1, 0, 0, 2, n, 1) for n in range(20, 90)], (254, 0, 0, 0, 0, 0))
     yield "seed-expected", steps(*open_two, (1, 0, 0, 2, 0, 6 | 16), (1, 0, 0, 2, 0, 6 | 16), (4, 1, 0, 0, 0, 6 | 16), (4, 1, 0, 0, 0, 0), (252, 0, 0, 0, 0, 0))
 
 

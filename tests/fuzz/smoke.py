@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # One fuzz target for a moment, as a test: the whole corpus, then some executions of new inputs (libFuzzer) or of changed
 # ones (replay_main.c). The corpus is left as it is. A crashing input is kept and named.
-"""Usage: smoke.py [--libfuzzer] FUZZ-PROGRAM CORPUS"""
+"""Usage: smoke.py [--libfuzzer] [--mutations=N] FUZZ-PROGRAM CORPUS"""
 
 import os
 import subprocess
@@ -12,10 +12,11 @@ SECONDS = int(os.environ.get("FUZZ_SECONDS", "1"))
 
 
 def main(words):
-    libfuzzer = words[0] == "--libfuzzer"
-    program, corpus = words[1:] if libfuzzer else words
+    libfuzzer = "--libfuzzer" in words
+    mutations = next((word[1:] for word in words if word.startswith("--mutations=")), "-mutations=50")
+    program, corpus = (word for word in words if not word.startswith("--"))
     with tempfile.TemporaryDirectory(prefix="memimage-fuzz-") as scratch:
-        options = [corpus]
+        options = [mutations, corpus]
         if libfuzzer:
             kept = os.path.join(tempfile.gettempdir(), f"memimage-{os.path.basename(program)}-")
             options = ["-entropic=0", f"-max_total_time={SECONDS}", "-timeout=30", "-rss_limit_mb=4096", "-print_final_stats=1",

@@ -114,7 +114,6 @@ static void put_journal(struct mim_storage storage, struct fuzz_input *in, uint8
     struct mim_error error = {0};
     struct building b = {.position = 1, .epoch = 1, .chain = mim_history_seed(&fuzz_history)};
     FUZZ_REQUIRE(mim_storage_make_dir(storage, "journal", &error) == 0);
-    b.lsn = MIM_SEGMENT_HEADER_SIZE; /* as the writer begins a new history */
     unsigned count = 1 + fuzz_u8(in) % SEGMENTS_MAX;
     for (unsigned i = 0; i < count; i++) {
         put_segment(storage, in, &b);

@@ -17,7 +17,7 @@ static void note_request(struct reading *reading, const struct mim_resp_parser *
     for (uint32_t i = 0; i < parser->count; i++) {
         struct mim_resp_span span = parser->spans[i];
         FUZZ_REQUIRE((size_t)span.offset + span.size <= parser->offset);
-        FUZZ_REQUIRE(span.size <= parser->limits.argument_size_max || span.size <= parser->limits.inline_size_max);
+        FUZZ_REQUIRE(span.size <= (data[0] == '*' ? parser->limits.argument_size_max : parser->limits.inline_size_max));
         reading->hash = mim_hash64(data + span.offset, span.size, reading->hash + 1);
     }
     reading->requests++;

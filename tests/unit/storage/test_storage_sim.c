@@ -23,6 +23,13 @@ static void test_freeing_nothing_is_fine(void **state) {
     assert_null(mim_storage_sim_free(NULL));
 }
 
+static void test_a_simulated_file_has_no_descriptor(void **state) {
+    struct mim_storage s = mim_storage_sim_storage(*state);
+    mim_file_t file = create_file(s, "a");
+    assert_int_equal(mim_storage_posix_fd(file), -1); /* or somebody would map another file */
+    mim_file_close(s, file);
+}
+
 static void test_calls_are_counted_by_kind_and_together(void **state) {
     struct mim_storage_sim *sim = *state;
     struct mim_storage s = mim_storage_sim_storage(sim);
@@ -366,6 +373,7 @@ static void test_a_copy_is_a_disk_of_its_own_with_all_of_it_durable(void **state
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_freeing_nothing_is_fine),
+        TEST(test_a_simulated_file_has_no_descriptor),
         TEST(test_calls_are_counted_by_kind_and_together),
         TEST(test_every_kind_of_call_fails_when_its_turn_comes),
         TEST(test_a_plan_over_all_kinds_counts_every_call),
