@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: MIT
-// Replay: a verified frame into the image, by the same evolve as live. Slots of the records ahead are prefetched, so
-// that the cost of an event is its decoding and one cache line, not a cache miss.
+// Replay: a verified frame into the image, by the same evolve as live. Records are looked at in batches before they are
+// applied, in a loop so short that the processor waits for many cache misses at once: an event then costs its decoding
+// and evolving, not a miss.
 #include "engine/internal.h"
 
-#define MIM_APPLY_AHEAD 16u /* records prefetched ahead: covers a memory latency at full replay speed */
+#define MIM_APPLY_BATCH 32u /* two batches are on the way: more than the misses a core can have outstanding */
+
+/** Records looked at, in order; what they touch is being fetched. */
+struct apply_batch {
+    uint32_t count;
+    const uint32_t *offset; /* in the frame */
+    uint32_t walked[MIM_APPLY_BATCH];
+    struct mim_slot *slot[MIM_APPLY_BATCH]; /* NULL: not there (yet) */
+    struct mim_slice id[MIM_APPLY_BATCH];   /* of those with slot NULL: the id part; data NULL: none */
+    uint32_t id_hash[MIM_APPLY_BATCH];
+};
 
 /** One pass over a frame's records. */
 struct applying {
@@ -11,10 +22,12 @@ struct applying {
     const struct mim_frame *frame;
     const uint8_t *bytes; /* of the frame */
     uint32_t size;
-    uint32_t ahead; /* offset of the next record to prefetch for */
+    uint32_t ahead; /* of the next record to look at: its offset, or its number in frame->records */
     uint32_t events;
     struct mim_slice key; /* of the transaction being applied; data NULL: none */
     mim_version_t key_version;
+    struct mim_evolution evolution;
+    struct apply_batch batches[2];
 };
 
 __attribute__((cold)) static int apply_damaged(const struct applying *a, uint32_t offset, const char *what,
@@ -24,54 +37,98 @@ __attribute__((cold)) static int apply_damaged(const struct applying *a, uint32_
                          (unsigned long long)(a->engine->root->position + 1), what);
 }
 
-/** Prefetches the slot that the record at `ahead` will touch, and steps over it. */
-static inline void apply_prefetch(struct applying *a) {
-    if (a->ahead + MIM_RECORD_HEADER_SIZE > a->size) {
-        return;
+/* ---------------------------------------------------------- looking ahead */
+
+/** A record of a stream that is not there: a new one, most likely. Fetches the place of its id in the index. */
+static void look_new(const struct applying *a, struct apply_batch *batch, uint32_t i, unsigned aggregate) {
+    struct mim_record record;
+    uint32_t offset = batch->offset[i];
+    batch->id[i].data = NULL;
+    if (mim_record_decode(a->bytes + offset, a->size - offset, &record) != 0 &&
+        mim_record_part(&record, MIM_PART_ID, &batch->id[i])) {
+        batch->id_hash[i] = mim_engine_id_hash(a->engine, batch->id[i]);
+        mim_index_prefetch(&a->engine->arena, &a->engine->aggregates[aggregate].index, batch->id_hash[i]);
     }
-    const uint8_t *at = a->bytes + a->ahead;
-    uint32_t payload = mim_get32(at);
-    uint16_t type = mim_get16(at + 4);
-    uint16_t flags = mim_get16(at + 6);
-    uint64_t next = a->ahead + mim_align8((uint64_t)MIM_RECORD_HEADER_SIZE + payload);
-    if (MIM_UNLIKELY((flags & MIM_PARTS_MASK) != 0) && next + 4 <= a->size) {
-        next += mim_align8((uint64_t)4 + mim_get32(a->bytes + next));
-    }
-    if (type <= MIM_CATALOG_MAX && a->engine->bound[type].event != NULL) {
-        unsigned aggregate = a->engine->bound[type].event->aggregate;
-        uint32_t stream = mim_get32(at + 8);
-        if (stream < a->engine->aggregates[aggregate].slots.count) {
-            __builtin_prefetch(mim_engine_slot(a->engine, aggregate, stream), 1);
-        }
-    }
-    a->ahead = next > a->size ? a->size : (uint32_t)next;
 }
 
-/** The slot of an event: an old one, or a new one made from the record's id. NULL: contradiction or no memory. */
-static struct mim_slot *apply_slot(struct mim_engine *engine, unsigned aggregate, const struct mim_record *record) {
-    uint64_t count = engine->aggregates[aggregate].slots.count;
-    if (MIM_LIKELY(record->stream < count)) {
-        return mim_engine_slot(engine, aggregate, record->stream);
+/** Fetches the slots of a batch. */
+static void look_slots(const struct applying *a, struct apply_batch *batch) {
+    const struct mim_engine *engine = a->engine;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const uint8_t *at = a->bytes + batch->offset[i];
+        uint16_t type = mim_get16(at + 4);
+        const struct mim_compiled_event *event = engine->bound[type <= MIM_CATALOG_MAX ? type : 0].event;
+        batch->slot[i] = NULL;
+        if (MIM_UNLIKELY(event == NULL)) {
+            batch->id[i].data = NULL;
+            continue;
+        }
+        const struct mim_slots *slots = &engine->aggregates[event->aggregate].slots;
+        uint32_t stream = mim_get32(at + 8);
+        if (MIM_UNLIKELY(stream >= slots->count)) {
+            look_new(a, batch, i, event->aggregate);
+            continue;
+        }
+        batch->slot[i] = mim_slots_at(&engine->arena, slots, stream);
+        __builtin_prefetch(batch->slot[i], 1);
+        if (slots->element_size > 64u) {
+            __builtin_prefetch((const uint8_t *)batch->slot[i] + 64, 1);
+        }
     }
-    struct mim_slice id;
-    if (record->stream != count || record->version != 1 || !mim_record_part(record, MIM_PART_ID, &id) ||
-        !mim_id_valid(id)) {
+}
+
+/** Takes the next records: those that whoever read the frame has checked, or checks them here. */
+static void look_ahead(struct applying *a, struct apply_batch *batch) {
+    if (a->frame->records != NULL) {
+        uint32_t left = a->frame->record_count - a->ahead;
+        batch->count = left < MIM_APPLY_BATCH ? left : MIM_APPLY_BATCH;
+        batch->offset = a->frame->records + a->ahead;
+        a->ahead += batch->count;
+    } else {
+        batch->count = mim_record_walk(a->bytes, a->size, &a->ahead, MIM_APPLY_BATCH, batch->walked);
+        batch->offset = batch->walked;
+    }
+    look_slots(a, batch);
+}
+
+/* --------------------------------------------------------------- applying */
+
+/** The slot of an event whose stream was not there when it was looked for: it has come since, or comes now. NULL:
+ *  contradiction or no memory. */
+static struct mim_slot *apply_slot(const struct applying *a, unsigned aggregate, const struct apply_batch *batch,
+                                   uint32_t i) {
+    struct mim_engine *engine = a->engine;
+    const uint8_t *at = a->bytes + batch->offset[i];
+    uint64_t count = engine->aggregates[aggregate].slots.count;
+    uint32_t stream = mim_get32(at + 8);
+    if (stream < count) {
+        return mim_engine_slot(engine, aggregate, stream);
+    }
+    uint32_t hash = batch->id_hash[i];
+    struct mim_slice id = batch->id[i];
+    if (id.data == NULL) { /* its type was defined after it was looked at */
+        struct mim_record record;
+        if (mim_record_decode(at, a->size - batch->offset[i], &record) == 0 ||
+            !mim_record_part(&record, MIM_PART_ID, &id)) {
+            return NULL;
+        }
+        hash = mim_engine_id_hash(engine, id);
+    }
+    if (stream != count || mim_get32(at + 12) != 1 || !mim_id_valid(id)) {
         return NULL;
     }
     mim_stream_t made;
-    struct mim_slot *slot = mim_engine_create(engine, aggregate, id, mim_engine_id_hash(engine, id), &made);
+    struct mim_slot *slot = mim_engine_create(engine, aggregate, id, hash, &made);
     engine->out_of_memory |= slot == NULL;
     return slot;
 }
 
-static int apply_key_begin(struct applying *a, const struct mim_record *record, uint32_t offset,
-                           struct mim_error *reterr) {
-    a->key.data = NULL;
-    if ((record->flags & MIM_PART_KEY) == 0) {
-        return 0;
-    }
+static int apply_key_begin(struct applying *a, uint32_t offset, struct mim_error *reterr) {
+    struct mim_record record;
     struct mim_slice part;
-    if (!mim_record_part(record, MIM_PART_KEY, &part) || part.size < 5 || part.size > 4 + MIM_KEY_SIZE_MAX) {
+    a->key.data = NULL;
+    if (mim_record_decode(a->bytes + offset, a->size - offset, &record) == 0 ||
+        !mim_record_part(&record, MIM_PART_KEY, &part) || part.size < 5 || part.size > 4 + MIM_KEY_SIZE_MAX) {
         return apply_damaged(a, offset, "malformed idempotency key", reterr);
     }
     a->key_version = mim_get32(part.data);
@@ -86,10 +143,47 @@ static void apply_key_end(struct applying *a, mim_position_t position) {
     }
 }
 
-static int apply_event(struct applying *a, const struct mim_record *record, uint32_t offset, struct mim_error *reterr) {
+/** Decodes and evolves: the record follows its stream. */
+static inline int apply_change(struct applying *a, const struct mim_bound_event *bound, struct mim_slot *slot,
+                               uint32_t offset, struct mim_error *reterr) {
     struct mim_engine *engine = a->engine;
-    const struct mim_bound_event *bound = &engine->bound[record->type <= MIM_CATALOG_MAX ? record->type : 0];
-    if (MIM_UNLIKELY(!bound->defined || record->index != a->events)) {
+    const uint8_t *at = a->bytes + offset;
+    const uint8_t *payload = at + MIM_RECORD_HEADER_SIZE;
+    uint64_t *event = (void *)engine->event_struct;
+    engine->scratch_used = 0;
+    if (MIM_UNLIKELY(!mim_compiled_decode(bound->event, payload, mim_get32(at), event))) {
+        struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
+        if (!mim_payload_decode(bound->fields, bound->field_count, mim_slice_of(payload, mim_get32(at)), event,
+                                &scratch)) {
+            return apply_damaged(a, offset, "malformed payload", reterr);
+        }
+        engine->scratch_used = (size_t)mim_align8(scratch.size);
+    }
+    engine->out_of_memory |= !mim_engine_advance(engine, slot, a->frame->lsn + offset);
+    struct mim_evolution *evolution = &a->evolution;
+    evolution->slot = slot;
+    evolution->aggregate = bound->event->aggregate;
+    evolution->number = mim_get32(at + 8);
+    evolution->position = engine->root->position;
+    evolution->time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
+    if (MIM_LIKELY(bound->event->evolve != NULL)) {
+        mim_engine_evolve_today(engine, evolution, bound->event, event);
+    } else {
+        mim_engine_evolve(engine, bound->event, slot, evolution->number, evolution->position, evolution->time_ms,
+                          event);
+    }
+    return 0;
+}
+
+static inline int apply_event(struct applying *a, const struct apply_batch *batch, uint32_t i,
+                              struct mim_error *reterr) {
+    struct mim_engine *engine = a->engine;
+    uint32_t offset = batch->offset[i];
+    const uint8_t *at = a->bytes + offset;
+    uint16_t type = mim_get16(at + 4);
+    uint16_t flags = mim_get16(at + 6);
+    const struct mim_bound_event *bound = &engine->bound[type <= MIM_CATALOG_MAX ? type : 0];
+    if (MIM_UNLIKELY(!bound->defined || mim_get16(at + 32) != a->events)) {
         return apply_damaged(a, offset, bound->defined ? "wrong index" : "undefined event type", reterr);
     }
     a->events++;
@@ -97,39 +191,38 @@ static int apply_event(struct applying *a, const struct mim_record *record, uint
     if (MIM_UNLIKELY(engine->unreadable)) {
         return 0; /* the start will be refused with the list of what is missing; go on collecting it */
     }
-    if (MIM_UNLIKELY((record->flags & MIM_FLAG_TX_FIRST) != 0 && (record->flags & MIM_PART_KEY) != 0)) {
-        int rc = apply_key_begin(a, record, offset, reterr);
+    if (MIM_UNLIKELY((flags & MIM_FLAG_TX_FIRST) != 0 && (flags & MIM_PART_KEY) != 0)) {
+        int rc = apply_key_begin(a, offset, reterr);
         if (rc != 0) {
             return rc;
         }
     }
-    struct mim_slot *slot = apply_slot(engine, bound->event->aggregate, record);
-    if (MIM_UNLIKELY(slot == NULL || record->version != slot->version + 1 || record->previous_lsn != slot->last_lsn)) {
+    struct mim_slot *slot = batch->slot[i];
+    if (MIM_UNLIKELY(slot == NULL)) {
+        slot = apply_slot(a, bound->event->aggregate, batch, i);
+    }
+    if (MIM_UNLIKELY(slot == NULL || mim_get32(at + 12) != slot->version + 1 || mim_get64(at + 16) != slot->last_lsn)) {
         return engine->out_of_memory ? mim_error_set(reterr, MIM_E_MEMORY, "no memory for the image")
                                      : apply_damaged(a, offset, "does not follow its stream", reterr);
     }
     if (MIM_UNLIKELY(engine->scan != NULL)) {
-        mim_engine_scan_before(engine, bound->event->aggregate, record->stream, slot);
+        mim_engine_scan_before(engine, bound->event->aggregate, mim_get32(at + 8), slot);
     }
-    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
-    if (MIM_UNLIKELY(
-            !mim_payload_decode(bound->fields, bound->field_count, record->payload, engine->event_struct, &scratch))) {
-        return apply_damaged(a, offset, "malformed payload", reterr);
-    }
-    engine->scratch_used = (size_t)mim_align8(scratch.size);
-    engine->out_of_memory |= !mim_engine_advance(engine, slot, a->frame->lsn + offset);
-    mim_engine_evolve(engine, bound->event, slot, record->stream, engine->root->position,
-                      a->frame->header.base_time_ms + record->time_delta_ms, engine->event_struct);
-    if ((record->flags & MIM_FLAG_TX_LAST) != 0) {
-        engine->root->time_ms = a->frame->header.base_time_ms + record->time_delta_ms;
+    int rc = apply_change(a, bound, slot, offset, reterr);
+    if (rc == 0 && (flags & MIM_FLAG_TX_LAST) != 0) {
+        engine->root->time_ms = a->evolution.time_ms;
         apply_key_end(a, engine->root->position);
     }
-    return 0;
+    return rc;
 }
 
 /** Records without a position: definitions, keys without events, digests. */
-static int apply_special(struct applying *a, const struct mim_record *record, uint32_t offset,
-                         struct mim_error *reterr) {
+static int apply_special(struct applying *a, uint32_t offset, struct mim_error *reterr) {
+    struct mim_record decoded;
+    const struct mim_record *record = &decoded;
+    if (mim_record_decode(a->bytes + offset, a->size - offset, &decoded) == 0) {
+        return apply_damaged(a, offset, "malformed record", reterr);
+    }
     switch (record->type) {
     case MIM_RECORD_DEFINE: {
         int rc = mim_catalog_apply(a->engine, record->payload, true, reterr);
@@ -138,9 +231,12 @@ static int apply_special(struct applying *a, const struct mim_record *record, ui
                    : mim_error_prefix(reterr, "definition at LSN %llu", (unsigned long long)(a->frame->lsn + offset));
     }
     case MIM_RECORD_KEY: {
-        int rc = apply_key_begin(a, record, offset, reterr);
-        if (rc != 0 || a->key.data == NULL || record->payload.size != 16) {
-            return rc != 0 ? rc : apply_damaged(a, offset, "malformed key record", reterr);
+        if ((record->flags & MIM_PART_KEY) == 0 || record->payload.size != 16) {
+            return apply_damaged(a, offset, "malformed key record", reterr);
+        }
+        int rc = apply_key_begin(a, offset, reterr);
+        if (rc != 0) {
+            return rc;
         }
         apply_key_end(a, mim_get64(record->payload.data));
         return 0;
@@ -152,20 +248,11 @@ static int apply_special(struct applying *a, const struct mim_record *record, ui
     }
 }
 
-static int apply_records(struct applying *a, struct mim_error *reterr) {
-    for (unsigned i = 0; i < MIM_APPLY_AHEAD; i++) {
-        apply_prefetch(a);
-    }
-    uint32_t offset = MIM_FRAME_HEADER_SIZE;
-    while (offset < a->size) {
-        apply_prefetch(a);
-        struct mim_record record;
-        size_t size = mim_record_decode(a->bytes + offset, a->size - offset, &record);
-        if (MIM_UNLIKELY(size == 0 || record.frame_offset != offset)) {
-            return apply_damaged(a, offset, "malformed record", reterr);
-        }
-        int rc = MIM_LIKELY(record.type <= MIM_RECORD_EVENT_MAX) ? apply_event(a, &record, offset, reterr)
-                                                                 : apply_special(a, &record, offset, reterr);
+static int apply_batch(struct applying *a, const struct apply_batch *batch, struct mim_error *reterr) {
+    for (uint32_t i = 0; i < batch->count; i++) {
+        uint32_t offset = batch->offset[i];
+        bool event = mim_get16(a->bytes + offset + 4) <= MIM_RECORD_EVENT_MAX;
+        int rc = MIM_LIKELY(event) ? apply_event(a, batch, i, reterr) : apply_special(a, offset, reterr);
         if (MIM_UNLIKELY(rc != 0)) {
             return rc;
         }
@@ -173,7 +260,23 @@ static int apply_records(struct applying *a, struct mim_error *reterr) {
             return mim_error_set(reterr, MIM_E_MEMORY, "no memory for the image at position %llu",
                                  (unsigned long long)a->engine->root->position);
         }
-        offset += (uint32_t)size;
+    }
+    return 0;
+}
+
+static int apply_records(struct applying *a, struct mim_error *reterr) {
+    unsigned turn = 0;
+    look_ahead(a, &a->batches[0]);
+    while (a->batches[turn].count > 0) {
+        look_ahead(a, &a->batches[turn ^ 1u]);
+        int rc = apply_batch(a, &a->batches[turn], reterr);
+        if (rc != 0) {
+            return rc;
+        }
+        turn ^= 1u;
+    }
+    if (a->frame->records == NULL && a->ahead < a->size) {
+        return apply_damaged(a, a->ahead, "malformed record", reterr);
     }
     return 0;
 }
@@ -187,11 +290,15 @@ int mim_engine_apply(struct mim_engine *engine, const struct mim_frame *frame, s
                              (unsigned long long)(root->position + 1));
     }
     if (header->kind == MIM_FRAME_DATA) {
-        struct applying applying = {.engine = engine,
-                                    .frame = frame,
-                                    .bytes = frame->bytes,
-                                    .size = header->size,
-                                    .ahead = MIM_FRAME_HEADER_SIZE};
+        struct applying applying;
+        applying.engine = engine; /* member by member: zeroing all of it would cost small frames */
+        applying.frame = frame;
+        applying.bytes = frame->bytes;
+        applying.size = header->size;
+        applying.ahead = frame->records != NULL ? 0 : MIM_FRAME_HEADER_SIZE;
+        applying.events = 0;
+        applying.key.data = NULL;
+        applying.evolution.host = engine->host;
         int rc = apply_records(&applying, reterr);
         if (rc != 0) {
             return rc;

@@ -3,12 +3,7 @@
 #include "engine/internal.h"
 #include "image/containers.h"
 
-bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn) {
-    slot->version++;
-    slot->last_lsn = lsn;
-    if (MIM_LIKELY(slot->version % MIM_SKIP_BASE != 0)) {
-        return true;
-    }
+bool mim_engine_skip(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn) {
     if (slot->skip == 0) {
         if (mim_slots_push(&engine->arena, &engine->root->skips) == NULL) {
             return false;
@@ -24,17 +19,6 @@ bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_ls
     return true;
 }
 
-static void evolve_today(struct mim_engine *engine, struct mim_evolution *evolution,
-                         const struct mim_compiled_event *event, const void *data) {
-    void *state = mim_slot_state(evolution->slot);
-    event->type->evolve(evolution, state, data);
-    for (uint32_t i = 0; i < event->projection_count; i++) {
-        const struct mim_compiled_projection_on *on = &event->projections[i];
-        void *projection = mim_arena_at(&engine->arena, engine->root->projections[on->projection]);
-        on->project(evolution, projection, state, data);
-    }
-}
-
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
                        mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data) {
     struct mim_evolution evolution = {
@@ -46,7 +30,7 @@ void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_even
         .time_ms = time_ms,
     };
     if (MIM_LIKELY(event->type != NULL)) {
-        evolve_today(engine, &evolution, event, data);
+        mim_engine_evolve_today(engine, &evolution, event, data);
         return;
     }
     struct mim_upcasting *upcasting = engine->upcasting;
@@ -55,7 +39,7 @@ void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_even
     upcasting->count = 0;
     event->retired->upcast(upcasting, data);
     for (uint32_t i = 0; i < upcasting->count; i++) {
-        evolve_today(engine, &evolution, upcasting->events[i].event, upcasting->events[i].data);
+        mim_engine_evolve_today(engine, &evolution, upcasting->events[i].event, upcasting->events[i].data);
     }
 }
 

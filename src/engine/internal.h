@@ -180,8 +180,25 @@ void *mim_engine_scratch(struct mim_engine *engine, size_t size);
 /** Applies one event (today's, or a retired one by its upcaster) to the slot's state and the projections. */
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
                        mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data);
-/** Moves version, LSNs and skip node of a stream to a new event. */
-bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn);
+/** Keeps the LSN of a version divisible by 64 in the stream's skip node. False: no memory. */
+bool mim_engine_skip(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn);
+/** Moves version, LSNs and skip node of a stream to a new event. False: no memory for the skip node. */
+static inline bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn) {
+    slot->version++;
+    slot->last_lsn = lsn;
+    return MIM_LIKELY(slot->version % MIM_SKIP_BASE != 0) || mim_engine_skip(engine, slot, lsn);
+}
+/** Applies an event of today to the state and the projections. */
+static inline void mim_engine_evolve_today(struct mim_engine *engine, struct mim_evolution *evolution,
+                                           const struct mim_compiled_event *event, const void *data) {
+    void *state = mim_slot_state(evolution->slot);
+    event->evolve(evolution, state, data);
+    for (uint32_t i = 0; i < event->projection_count; i++) {
+        const struct mim_compiled_projection_on *on = &event->projections[i];
+        void *projection = mim_arena_at(&engine->arena, engine->root->projections[on->projection]);
+        on->project(evolution, projection, state, data);
+    }
+}
 
 /* catalog.c */
 /** Takes a definition in from the journal (payload kept in the image). */

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "image/image.h"
 #include "model/check.h"
+#include "model/field.h"
 
 #define MIM_SLOT_HEAD_SIZE 24u /* the engine's head of every slot */
 #define MIM_STATE_SIZE_MAX 65536u
@@ -210,12 +211,20 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 struct counts {
-    uint32_t events, commands, listeners;
+    uint32_t events, commands, listeners, blank_words;
 };
+
+static uint32_t words_of(uint32_t size) { return (size + 7u) / 8u; }
 
 static struct counts model_counts(const struct mim_model *model) {
     struct counts counts = {0};
     for (uint32_t i = 0; i < model->aggregate_count; i++) {
+        for (uint32_t n = 0; n < model->aggregates[i].event_count; n++) {
+            counts.blank_words += words_of(model->aggregates[i].events[n].size);
+        }
+        for (uint32_t n = 0; n < model->aggregates[i].retired_count; n++) {
+            counts.blank_words += words_of(model->aggregates[i].retired[n].size);
+        }
         counts.events += model->aggregates[i].event_count + model->aggregates[i].retired_count;
         counts.commands += model->aggregates[i].command_count;
     }
@@ -228,8 +237,29 @@ static struct counts model_counts(const struct mim_model *model) {
 /** Where the arrays of a compiled model lie in its one block of memory. */
 struct layout {
     struct mim_compiled_projection_on *listeners;
+    uint64_t *blanks;
     char (*names)[2 * MIM_NAME_SIZE_MAX + 2];
 };
+
+/** What decoding copies: the default struct, and how much of a payload stands as in the struct. */
+static void compile_decoding(struct mim_compiled_event *event, struct layout *layout) {
+    const struct mim_field *fields = event->type != NULL ? event->type->fields : event->retired->fields;
+    uint32_t count = event->type != NULL ? event->type->field_count : event->retired->field_count;
+    for (uint32_t i = 0; i < count; i++) {
+        mim_field_fill_default(&fields[i], mim_field_at(&fields[i], layout->blanks));
+    }
+    event->struct_words = words_of(event->type != NULL ? event->type->size : event->retired->size);
+    event->blank = layout->blanks;
+    layout->blanks += event->struct_words;
+    for (uint32_t i = 0; i < count; i++) {
+        enum mim_field_type type = fields[i].type;
+        bool wide = type == MIM_I64 || type == MIM_U64 || type == MIM_F64 || type == MIM_TIMESTAMP;
+        if (!wide || (fields[i].flags & MIM_LIST) != 0 || fields[i].offset != event->in_place) {
+            break;
+        }
+        event->in_place += 8u;
+    }
+}
 
 static void compile_event(struct mim_compiled *compiled, struct layout *layout, unsigned aggregate, uint32_t n) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
@@ -243,7 +273,9 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
         .index = (uint16_t)index,
         .full_name = layout->names[index],
         .projections = layout->listeners,
+        .evolve = retired ? NULL : type->events[n].evolve,
     };
+    compile_decoding(event, layout);
     (void)snprintf(layout->names[index], sizeof(layout->names[index]), "%s.%s", type->name,
                    retired ? event->retired->name : event->type->name);
     compiled->event_struct_size_max =
@@ -304,9 +336,10 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     size_t events = (counts.events + 1) * sizeof(struct mim_compiled_event);
     size_t commands = (counts.commands + 1) * sizeof(struct mim_compiled_command);
     size_t listeners = (counts.listeners + 1) * sizeof(struct mim_compiled_projection_on);
+    size_t blanks = (counts.blank_words + 1) * sizeof(*ret_layout->blanks);
     size_t names = (counts.events + 1) * sizeof(*ret_layout->names);
     struct mim_compiled *compiled = calloc(1, sizeof(*compiled));
-    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + names);
+    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + blanks + names);
     if (storage == NULL) {
         free(compiled);
         return NULL;
@@ -316,7 +349,8 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     compiled->events = (void *)storage;
     compiled->commands = (void *)(storage + events);
     ret_layout->listeners = (void *)(storage + events + commands);
-    ret_layout->names = (void *)(storage + events + commands + listeners);
+    ret_layout->blanks = (void *)(storage + events + commands + listeners);
+    ret_layout->names = (void *)(storage + events + commands + listeners + blanks);
     return compiled;
 }
 

@@ -16,10 +16,31 @@ struct mim_compiled_event {
     uint16_t index;        /* dense over all events of all aggregates (retired behind, in the same numbering) */
     const char *full_name; /* "account.Deposited", owned by the compiled model */
     uint32_t projection_count;
-    const struct mim_compiled_projection_on *projections; /* who listens */
-    bool
-        fixed_only; /* all fields are fixed-size and in ascending offset order without lists: decoded by a few copies */
+    const struct mim_compiled_projection_on *projections;                    /* who listens */
+    void (*evolve)(struct mim_evolution *e, void *state, const void *event); /* the type's; NULL for a retired one */
+    uint32_t in_place;     /* payloads of up to so many bytes, in steps of 8, stand in the struct as in the journal */
+    uint32_t struct_words; /* size of the struct in steps of 8, rounded up */
+    const uint64_t *blank; /* a struct with every field missing */
 };
+
+/** Decodes a payload of nothing but leading 8-byte fields in their places, which most are: a copy, and defaults behind
+ *  it. `object` has room for struct_words. False: it is not one; mim_payload_decode takes them all. */
+static inline bool mim_compiled_decode(const struct mim_compiled_event *event, const uint8_t *payload, uint32_t size,
+                                       uint64_t *object) {
+    if (size > event->in_place || size % sizeof(*object) != 0) {
+        return false;
+    }
+    uint32_t words = size / (uint32_t)sizeof(*object);
+    for (uint32_t i = 0; i < words; i++) {
+        object[i] = mim_get64(payload + i * sizeof(*object));
+        __asm__ volatile(""); /* a loop of one or two words: no call of memcpy, please */
+    }
+    for (uint32_t i = words; i < event->struct_words; i++) {
+        object[i] = event->blank[i];
+        __asm__ volatile("");
+    }
+    return true;
+}
 
 struct mim_compiled_projection_on {
     uint16_t projection; /* index in the model */
