@@ -139,7 +139,7 @@ static int history_run(struct telling *t, struct mim_storage storage, const stru
     mim_progress_begin(&progress, "replaying", "B");
     struct mim_engine_options engine_options = {.compiled = compiled};
     struct mim_restore_options restore = {
-        .verify = MIM_VERIFY_EAGER, .threads = 2, .position_max = UINT64_MAX, .lsn_max = UINT64_MAX};
+        .verify = MIM_VERIFY_EAGER, .threads = mim_snapshot_cores(), .position_max = UINT64_MAX, .lsn_max = UINT64_MAX};
     struct mim_recovery_options recovery_options = {.progress = mim_progress_callback, .progress_context = &progress};
     struct mim_restored restored;
     struct mim_recovery recovery;

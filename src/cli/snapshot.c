@@ -33,10 +33,11 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
     struct mim_progress progress;
     mim_progress_begin(&progress, "replaying", "B");
     struct mim_engine_options engine_options = {.compiled = compiled};
-    struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
-                                          .threads = 1,
-                                          .position_max = UINT64_MAX,
-                                          .lsn_max = s->limit_lsn == 0 ? UINT64_MAX : s->limit_lsn};
+    struct mim_restore_options restore = {
+        .verify = MIM_VERIFY_EAGER,
+        .threads = s->limit_lsn != 0 ? 1 : mim_snapshot_cores(), /* a server at work needs the others */
+        .position_max = UINT64_MAX,
+        .lsn_max = s->limit_lsn == 0 ? UINT64_MAX : s->limit_lsn};
     struct mim_recovery_options recovery_options = {
         .progress = mim_progress_callback, .progress_context = &progress, .limit = s->limit_lsn};
     struct mim_engine *engine = NULL;
