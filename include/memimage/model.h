@@ -265,6 +265,8 @@ MIM_PUBLIC const struct mim_host *mim_evolution_host(const struct mim_evolution 
 MIM_PUBLIC struct mim_string mim_text_get(const struct mim_host *host, const struct mim_text *text);
 MIM_PUBLIC const void *mim_vec_at(const struct mim_host *host, const struct mim_vec *vec, uint32_t element_size,
                                   uint32_t n); /* NULL beyond the end */
+/** All elements, one behind the other, until the vector is changed; NULL when there are none. For loops. */
+MIM_PUBLIC const void *mim_vec_items(const struct mim_host *host, const struct mim_vec *vec);
 MIM_PUBLIC const void *mim_map_find(const struct mim_host *host, const struct mim_map *map, struct mim_string key);
 MIM_PUBLIC uint64_t mim_map_count(const struct mim_host *host, const struct mim_map *map);
 MIM_PUBLIC const void *mim_map_at(const struct mim_host *host, const struct mim_map *map, uint64_t n,
@@ -288,6 +290,8 @@ MIM_PUBLIC struct mim_string mim_evolution_id(const struct mim_evolution *e);
 MIM_PUBLIC void mim_text_set(struct mim_evolution *e, struct mim_text *text, struct mim_string value);
 MIM_PUBLIC void *mim_vec_push(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size);
 MIM_PUBLIC void *mim_vec_edit(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t n);
+/** As mim_vec_items, to be changed in place. */
+MIM_PUBLIC void *mim_vec_edit_items(struct mim_evolution *e, struct mim_vec *vec);
 MIM_PUBLIC void mim_vec_resize(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t count);
 MIM_PUBLIC void mim_vec_remove(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t n);
 MIM_PUBLIC void mim_vec_clear(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size);

@@ -6,14 +6,19 @@
 
 #define MIM_APPLY_BATCH 32u /* two batches are on the way: more than the misses a core can have outstanding */
 
-/** Records looked at, in order; what they touch is being fetched. */
+/** A record looked at; what it touches is being fetched. All that applying it needs at once stands here, so that the
+ *  processor, when it has guessed the event's type wrongly, finds out soon. */
+struct apply_seen {
+    const struct mim_compiled_event *event; /* NULL: its type was not defined, or it is no event */
+    struct mim_slot *slot;                  /* NULL: not there (yet) */
+    struct mim_slice id;                    /* with slot NULL: the id part; data NULL: none */
+    uint32_t id_hash;
+    uint32_t offset; /* in the frame */
+};
+
 struct apply_batch {
     uint32_t count;
-    const uint32_t *offset; /* in the frame */
-    uint32_t walked[MIM_APPLY_BATCH];
-    struct mim_slot *slot[MIM_APPLY_BATCH]; /* NULL: not there (yet) */
-    struct mim_slice id[MIM_APPLY_BATCH];   /* of those with slot NULL: the id part; data NULL: none */
-    uint32_t id_hash[MIM_APPLY_BATCH];
+    struct apply_seen items[MIM_APPLY_BATCH];
 };
 
 /** One pass over a frame's records. */
@@ -24,9 +29,9 @@ struct applying {
     uint32_t size;
     uint32_t ahead; /* of the next record to look at: its offset, or its number in frame->records */
     uint32_t events;
+    bool plain; /* nothing but evolving is to be done with events: no list of the unreadable, no live digest */
     struct mim_slice key; /* of the transaction being applied; data NULL: none */
     mim_version_t key_version;
-    struct mim_evolution evolution;
     struct apply_batch batches[2];
 };
 
@@ -40,75 +45,79 @@ __attribute__((cold)) static int apply_damaged(const struct applying *a, uint32_
 /* ---------------------------------------------------------- looking ahead */
 
 /** A record of a stream that is not there: a new one, most likely. Fetches the place of its id in the index. */
-static void look_new(const struct applying *a, struct apply_batch *batch, uint32_t i, unsigned aggregate) {
+__attribute__((noinline)) static void look_new(const struct applying *a, struct apply_seen *seen) {
     struct mim_record record;
-    uint32_t offset = batch->offset[i];
-    batch->id[i].data = NULL;
-    if (mim_record_decode(a->bytes + offset, a->size - offset, &record) != 0 &&
-        mim_record_part(&record, MIM_PART_ID, &batch->id[i])) {
-        batch->id_hash[i] = mim_engine_id_hash(a->engine, batch->id[i]);
-        mim_index_prefetch(&a->engine->arena, &a->engine->aggregates[aggregate].index, batch->id_hash[i]);
+    seen->slot = NULL;
+    seen->id.data = NULL;
+    if (mim_record_decode(a->bytes + seen->offset, a->size - seen->offset, &record) != 0 &&
+        mim_record_part(&record, MIM_PART_ID, &seen->id)) {
+        seen->id_hash = mim_engine_id_hash(a->engine, seen->id);
+        mim_index_prefetch(&a->engine->arena, &a->engine->aggregates[seen->event->aggregate].index, seen->id_hash);
     }
 }
 
-/** Fetches the slots of a batch. */
-static void look_slots(const struct applying *a, struct apply_batch *batch) {
+/** Looks at the records whose offsets stand in `offsets`, and fetches their slots. */
+static void look_at(const struct applying *a, struct apply_batch *batch, const uint32_t *offsets) {
     const struct mim_engine *engine = a->engine;
+    const uint8_t *bytes = a->bytes;
     for (uint32_t i = 0; i < batch->count; i++) {
-        const uint8_t *at = a->bytes + batch->offset[i];
+        struct apply_seen *seen = &batch->items[i];
+        const uint8_t *at = bytes + offsets[i];
         uint16_t type = mim_get16(at + 4);
         const struct mim_compiled_event *event = engine->bound[type <= MIM_CATALOG_MAX ? type : 0].event;
-        batch->slot[i] = NULL;
+        seen->offset = offsets[i];
+        seen->event = event;
         if (MIM_UNLIKELY(event == NULL)) {
-            batch->id[i].data = NULL;
+            seen->slot = NULL;
+            seen->id.data = NULL;
             continue;
         }
         const struct mim_slots *slots = &engine->aggregates[event->aggregate].slots;
         uint32_t stream = mim_get32(at + 8);
         if (MIM_UNLIKELY(stream >= slots->count)) {
-            look_new(a, batch, i, event->aggregate);
+            look_new(a, seen);
             continue;
         }
-        batch->slot[i] = mim_slots_at(&engine->arena, slots, stream);
-        __builtin_prefetch(batch->slot[i], 1);
-        if (slots->element_size > 64u) {
-            __builtin_prefetch((const uint8_t *)batch->slot[i] + 64, 1);
+        seen->slot = mim_slots_at(&engine->arena, slots, stream);
+        __builtin_prefetch(seen->slot, 1);
+        if (MIM_UNLIKELY(slots->element_size > 64u)) {
+            __builtin_prefetch((const uint8_t *)seen->slot + 64, 1);
         }
     }
 }
 
 /** Takes the next records: those that whoever read the frame has checked, or checks them here. */
 static void look_ahead(struct applying *a, struct apply_batch *batch) {
+    uint32_t walked[MIM_APPLY_BATCH];
+    const uint32_t *offsets = walked;
     if (a->frame->records != NULL) {
         uint32_t left = a->frame->record_count - a->ahead;
         batch->count = left < MIM_APPLY_BATCH ? left : MIM_APPLY_BATCH;
-        batch->offset = a->frame->records + a->ahead;
+        offsets = a->frame->records + a->ahead;
         a->ahead += batch->count;
     } else {
-        batch->count = mim_record_walk(a->bytes, a->size, &a->ahead, MIM_APPLY_BATCH, batch->walked);
-        batch->offset = batch->walked;
+        batch->count = mim_record_walk(a->bytes, a->size, &a->ahead, MIM_APPLY_BATCH, walked);
     }
-    look_slots(a, batch);
+    look_at(a, batch, offsets);
 }
 
 /* --------------------------------------------------------------- applying */
 
 /** The slot of an event whose stream was not there when it was looked for: it has come since, or comes now. NULL:
  *  contradiction or no memory. */
-static struct mim_slot *apply_slot(const struct applying *a, unsigned aggregate, const struct apply_batch *batch,
-                                   uint32_t i) {
+static struct mim_slot *apply_slot(const struct applying *a, unsigned aggregate, const struct apply_seen *seen) {
     struct mim_engine *engine = a->engine;
-    const uint8_t *at = a->bytes + batch->offset[i];
+    const uint8_t *at = a->bytes + seen->offset;
     uint64_t count = engine->aggregates[aggregate].slots.count;
     uint32_t stream = mim_get32(at + 8);
     if (stream < count) {
         return mim_engine_slot(engine, aggregate, stream);
     }
-    uint32_t hash = batch->id_hash[i];
-    struct mim_slice id = batch->id[i];
+    uint32_t hash = seen->id_hash;
+    struct mim_slice id = seen->id;
     if (id.data == NULL) { /* its type was defined after it was looked at */
         struct mim_record record;
-        if (mim_record_decode(at, a->size - batch->offset[i], &record) == 0 ||
+        if (mim_record_decode(at, a->size - seen->offset, &record) == 0 ||
             !mim_record_part(&record, MIM_PART_ID, &id)) {
             return NULL;
         }
@@ -144,76 +153,120 @@ static void apply_key_end(struct applying *a, mim_position_t position) {
 }
 
 /** Decodes and evolves: the record follows its stream. */
-static inline int apply_change(struct applying *a, const struct mim_bound_event *bound, struct mim_slot *slot,
-                               uint32_t offset, struct mim_error *reterr) {
+static int apply_change(struct applying *a, const struct mim_bound_event *bound, struct mim_slot *slot, uint32_t offset,
+                        struct mim_error *reterr) {
     struct mim_engine *engine = a->engine;
     const uint8_t *at = a->bytes + offset;
-    const uint8_t *payload = at + MIM_RECORD_HEADER_SIZE;
-    uint64_t *event = (void *)engine->event_struct;
-    engine->scratch_used = 0;
-    if (MIM_UNLIKELY(!mim_compiled_decode(bound->event, payload, mim_get32(at), event))) {
-        struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
-        if (!mim_payload_decode(bound->fields, bound->field_count, mim_slice_of(payload, mim_get32(at)), event,
-                                &scratch)) {
-            return apply_damaged(a, offset, "malformed payload", reterr);
-        }
-        engine->scratch_used = (size_t)mim_align8(scratch.size);
+    struct mim_slice payload = mim_slice_of(at + MIM_RECORD_HEADER_SIZE, mim_get32(at));
+    struct mim_byte_writer scratch = {.data = engine->scratch, .capacity = MIM_TX_SCRATCH_SIZE / 2};
+    if (!mim_payload_decode(bound->fields, bound->field_count, payload, engine->event_struct, &scratch)) {
+        return apply_damaged(a, offset, "malformed payload", reterr);
     }
+    engine->scratch_used = (size_t)mim_align8(scratch.size);
     engine->out_of_memory |= !mim_engine_advance(engine, slot, a->frame->lsn + offset);
-    struct mim_evolution *evolution = &a->evolution;
-    evolution->slot = slot;
-    evolution->aggregate = bound->event->aggregate;
-    evolution->number = mim_get32(at + 8);
-    evolution->position = engine->root->position;
-    evolution->time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
-    if (MIM_LIKELY(bound->event->evolve != NULL)) {
-        mim_engine_evolve_today(engine, evolution, bound->event, event);
-    } else {
-        mim_engine_evolve(engine, bound->event, slot, evolution->number, evolution->position, evolution->time_ms,
-                          event);
+    int64_t time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
+    mim_engine_evolve(engine, bound->event, slot, mim_get32(at + 8), engine->root->position, time_ms,
+                      engine->event_struct);
+    if ((mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0) {
+        engine->root->time_ms = time_ms;
+        apply_key_end(a, engine->root->position);
     }
     return 0;
 }
 
-static inline int apply_event(struct applying *a, const struct apply_batch *batch, uint32_t i,
-                              struct mim_error *reterr) {
+/** Applies any event, with every check and what is wrong with it. */
+static int apply_event(struct applying *a, const struct apply_seen *seen, struct mim_error *reterr) {
     struct mim_engine *engine = a->engine;
-    uint32_t offset = batch->offset[i];
-    const uint8_t *at = a->bytes + offset;
+    const uint8_t *at = a->bytes + seen->offset;
     uint16_t type = mim_get16(at + 4);
     uint16_t flags = mim_get16(at + 6);
     const struct mim_bound_event *bound = &engine->bound[type <= MIM_CATALOG_MAX ? type : 0];
-    if (MIM_UNLIKELY(!bound->defined || mim_get16(at + 32) != a->events)) {
-        return apply_damaged(a, offset, bound->defined ? "wrong index" : "undefined event type", reterr);
+    if (!bound->defined || mim_get16(at + 32) != a->events) {
+        return apply_damaged(a, seen->offset, bound->defined ? "wrong index" : "undefined event type", reterr);
     }
     a->events++;
     engine->root->position++;
-    if (MIM_UNLIKELY(engine->unreadable)) {
+    if (engine->unreadable) {
         return 0; /* the start will be refused with the list of what is missing; go on collecting it */
     }
-    if (MIM_UNLIKELY((flags & MIM_FLAG_TX_FIRST) != 0 && (flags & MIM_PART_KEY) != 0)) {
-        int rc = apply_key_begin(a, offset, reterr);
+    if ((flags & MIM_FLAG_TX_FIRST) != 0 && (flags & MIM_PART_KEY) != 0) {
+        int rc = apply_key_begin(a, seen->offset, reterr);
         if (rc != 0) {
             return rc;
         }
     }
-    struct mim_slot *slot = batch->slot[i];
-    if (MIM_UNLIKELY(slot == NULL)) {
-        slot = apply_slot(a, bound->event->aggregate, batch, i);
-    }
-    if (MIM_UNLIKELY(slot == NULL || mim_get32(at + 12) != slot->version + 1 || mim_get64(at + 16) != slot->last_lsn)) {
+    struct mim_slot *slot = seen->slot != NULL ? seen->slot : apply_slot(a, bound->event->aggregate, seen);
+    if (slot == NULL || mim_get32(at + 12) != slot->version + 1 || mim_get64(at + 16) != slot->last_lsn) {
         return engine->out_of_memory ? mim_error_set(reterr, MIM_E_MEMORY, "no memory for the image")
-                                     : apply_damaged(a, offset, "does not follow its stream", reterr);
+                                     : apply_damaged(a, seen->offset, "does not follow its stream", reterr);
     }
-    if (MIM_UNLIKELY(engine->scan != NULL)) {
+    if (engine->scan != NULL) {
         mim_engine_scan_before(engine, bound->event->aggregate, mim_get32(at + 8), slot);
     }
-    int rc = apply_change(a, bound, slot, offset, reterr);
-    if (rc == 0 && (flags & MIM_FLAG_TX_LAST) != 0) {
-        engine->root->time_ms = a->evolution.time_ms;
-        apply_key_end(a, engine->root->position);
+    return apply_change(a, bound, slot, seen->offset, reterr);
+}
+
+/** True when nothing is out of the ordinary: a known aggregate, the right index, version and previous event, no key and no
+ *  skip node to change, a payload that is only copied. Anything else, errors too, is for apply_event. */
+static inline bool is_plain(const struct apply_seen *seen, const uint8_t *at, uint32_t index) {
+    const struct mim_slot *slot = seen->slot;
+    if (MIM_UNLIKELY(slot == NULL)) {
+        return false;
     }
-    return rc;
+    uint32_t version = slot->version + 1u;
+    uint32_t size = mim_get32(at);
+    bool follows =
+        ((mim_get64(at + 16) ^ slot->last_lsn) | (mim_get32(at + 12) ^ version) | (mim_get16(at + 32) ^ index)) == 0;
+    return follows && (mim_get16(at + 6) & MIM_PART_KEY) == 0 && version % MIM_SKIP_BASE != 0 &&
+           (int32_t)size <= seen->event->in_place && size % 8u == 0;
+}
+
+/** Fills in the type's struct: all but the leading fields stand there as missing, always. */
+static inline void copy_payload(const struct mim_engine *engine, const struct mim_compiled_event *event,
+                                const uint8_t *at, uint8_t *ret_struct) {
+    int32_t size = (int32_t)mim_get32(at);
+    int32_t in_place = event->in_place;
+    for (int32_t i = 0; i < in_place; i += 8) {
+        const uint8_t *from =
+            MIM_LIKELY(i < size) ? at + MIM_RECORD_HEADER_SIZE : engine->compiled->blanks + event->blank;
+        mim_put64(ret_struct + i, mim_get64(from + i));
+        __asm__ volatile(""); /* once or twice round: no call of memcpy, please */
+    }
+}
+
+/** Applies events from `seen` on as long as they are plain; returns the first that is not. A function of its own, and a
+ *  small one: what it works with stays in registers. */
+__attribute__((noinline)) static const struct apply_seen *apply_plain(struct applying *a, const struct apply_seen *seen,
+                                                                      const struct apply_seen *end) {
+    struct mim_engine *engine = a->engine;
+    struct mim_root *root = engine->root;
+    struct mim_evolution evolution = {.host = engine->host, .position = root->position};
+    for (; seen < end; seen++) {
+        const uint8_t *at = a->bytes + seen->offset;
+        if (MIM_UNLIKELY(!is_plain(seen, at, a->events))) {
+            break;
+        }
+        const struct mim_compiled_event *event = seen->event;
+        struct mim_slot *slot = seen->slot;
+        uint8_t *data = engine->event_blanks + event->blank;
+        copy_payload(engine, event, at, data);
+        a->events++;
+        slot->version++;
+        slot->last_lsn = a->frame->lsn + seen->offset;
+        evolution.slot = slot;
+        evolution.aggregate = event->aggregate;
+        evolution.number = mim_get32(at + 8);
+        evolution.time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
+        evolution.position++;
+        root->position = evolution.position;
+        bool last = (mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0;
+        root->time_ms = last ? evolution.time_ms : root->time_ms;
+        mim_engine_evolve_today(engine, &evolution, event, data);
+        if (MIM_UNLIKELY(last && a->key.data != NULL)) {
+            apply_key_end(a, evolution.position);
+        }
+    }
+    return seen;
 }
 
 /** Records without a position: definitions, keys without events, digests. */
@@ -249,16 +302,24 @@ static int apply_special(struct applying *a, uint32_t offset, struct mim_error *
 }
 
 static int apply_batch(struct applying *a, const struct apply_batch *batch, struct mim_error *reterr) {
-    for (uint32_t i = 0; i < batch->count; i++) {
-        uint32_t offset = batch->offset[i];
-        bool event = mim_get16(a->bytes + offset + 4) <= MIM_RECORD_EVENT_MAX;
-        int rc = MIM_LIKELY(event) ? apply_event(a, batch, i, reterr) : apply_special(a, offset, reterr);
-        if (MIM_UNLIKELY(rc != 0)) {
-            return rc;
+    struct mim_engine *engine = a->engine;
+    const struct apply_seen *seen = batch->items;
+    const struct apply_seen *end = seen + batch->count;
+    while (seen < end) {
+        if (MIM_LIKELY(!engine->unreadable && engine->scan == NULL)) {
+            seen = apply_plain(a, seen, end);
         }
-        if (MIM_UNLIKELY(a->engine->out_of_memory)) {
+        if (seen < end) {
+            bool event = mim_get16(a->bytes + seen->offset + 4) <= MIM_RECORD_EVENT_MAX;
+            int rc = event ? apply_event(a, seen, reterr) : apply_special(a, seen->offset, reterr);
+            if (rc != 0) {
+                return rc;
+            }
+            seen++;
+        }
+        if (MIM_UNLIKELY(engine->out_of_memory)) {
             return mim_error_set(reterr, MIM_E_MEMORY, "no memory for the image at position %llu",
-                                 (unsigned long long)a->engine->root->position);
+                                 (unsigned long long)engine->root->position);
         }
     }
     return 0;
@@ -298,7 +359,6 @@ int mim_engine_apply(struct mim_engine *engine, const struct mim_frame *frame, s
         applying.ahead = frame->records != NULL ? 0 : MIM_FRAME_HEADER_SIZE;
         applying.events = 0;
         applying.key.data = NULL;
-        applying.evolution.host = engine->host;
         int rc = apply_records(&applying, reterr);
         if (rc != 0) {
             return rc;

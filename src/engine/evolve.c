@@ -102,6 +102,10 @@ void *mim_vec_edit(struct mim_evolution *e, struct mim_vec *vec, uint32_t elemen
     return mim_vec_get_in(e->host.arena, vec, element_size, n);
 }
 
+void *mim_vec_edit_items(struct mim_evolution *e, struct mim_vec *vec) {
+    return vec->count == 0 ? NULL : e->host.arena->base + vec->ref;
+}
+
 void mim_vec_resize(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t count) {
     must(e, mim_vec_resize_in(e->host.arena, vec, element_size, count));
 }
@@ -142,6 +146,10 @@ struct mim_string mim_text_get(const struct mim_host *host, const struct mim_tex
 
 const void *mim_vec_at(const struct mim_host *host, const struct mim_vec *vec, uint32_t element_size, uint32_t n) {
     return n < vec->count ? mim_vec_get_in(host->arena, vec, element_size, n) : NULL;
+}
+
+const void *mim_vec_items(const struct mim_host *host, const struct mim_vec *vec) {
+    return vec->count == 0 ? NULL : host->arena->base + vec->ref;
 }
 
 const void *mim_map_find(const struct mim_host *host, const struct mim_map *map, struct mim_string key) {

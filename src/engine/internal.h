@@ -145,7 +145,9 @@ struct mim_engine {
     char *missing;                                        /* heap; NULL while readable */
     uint8_t *command_struct;
     uint8_t *event_struct; /* decoded event of replay */
-    uint8_t *scratch;      /* MIM_TX_SCRATCH_SIZE: emitted events, decoded lists */
+    uint8_t
+        *event_blanks; /* the same for events decoded by a copy: a struct per type, its other fields always missing */
+    uint8_t *scratch;  /* MIM_TX_SCRATCH_SIZE: emitted events, decoded lists */
     size_t scratch_used;
     struct mim_buffer command_json;
     struct mim_decision *decision;
@@ -193,8 +195,8 @@ static inline void mim_engine_evolve_today(struct mim_engine *engine, struct mim
                                            const struct mim_compiled_event *event, const void *data) {
     void *state = mim_slot_state(evolution->slot);
     event->evolve(evolution, state, data);
-    for (uint32_t i = 0; i < event->projection_count; i++) {
-        const struct mim_compiled_projection_on *on = &event->projections[i];
+    const struct mim_compiled_projection_on *end = event->projections + event->projection_count;
+    for (const struct mim_compiled_projection_on *on = event->projections; on < end; on++) {
         void *projection = mim_arena_at(&engine->arena, engine->root->projections[on->projection]);
         on->project(evolution, projection, state, data);
     }

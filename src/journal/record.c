@@ -80,14 +80,19 @@ static inline uint64_t plain_size(const uint8_t *bytes, uint64_t available) {
     return MIM_LIKELY(plain) ? size : 0;
 }
 
+/** Size of any record; kept out of the walk, whose registers it would take. */
+__attribute__((noinline)) static uint64_t any_size(const uint8_t *bytes, uint64_t available) {
+    struct mim_record record;
+    return mim_record_decode(bytes, available, &record);
+}
+
 uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, uint32_t *offset, uint32_t most, uint32_t *ret_offsets) {
     uint32_t at = *offset;
     uint32_t count = 0;
     while (count < most && at < size) {
         uint64_t step = plain_size(frame + at, size - at);
         if (MIM_UNLIKELY(step == 0)) {
-            struct mim_record record;
-            step = mim_record_decode(frame + at, size - at, &record);
+            step = any_size(frame + at, size - at);
         }
         if (MIM_UNLIKELY(step == 0 || mim_get32(frame + at + 24) != at)) {
             break;

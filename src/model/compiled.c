@@ -211,19 +211,19 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 struct counts {
-    uint32_t events, commands, listeners, blank_words;
+    uint32_t events, commands, listeners, blank_bytes;
 };
 
-static uint32_t words_of(uint32_t size) { return (size + 7u) / 8u; }
+static uint32_t round_up8(uint32_t size) { return (size + 7u) & ~7u; }
 
 static struct counts model_counts(const struct mim_model *model) {
     struct counts counts = {0};
     for (uint32_t i = 0; i < model->aggregate_count; i++) {
         for (uint32_t n = 0; n < model->aggregates[i].event_count; n++) {
-            counts.blank_words += words_of(model->aggregates[i].events[n].size);
+            counts.blank_bytes += round_up8(model->aggregates[i].events[n].size);
         }
         for (uint32_t n = 0; n < model->aggregates[i].retired_count; n++) {
-            counts.blank_words += words_of(model->aggregates[i].retired[n].size);
+            counts.blank_bytes += round_up8(model->aggregates[i].retired[n].size);
         }
         counts.events += model->aggregates[i].event_count + model->aggregates[i].retired_count;
         counts.commands += model->aggregates[i].command_count;
@@ -237,27 +237,26 @@ static struct counts model_counts(const struct mim_model *model) {
 /** Where the arrays of a compiled model lie in its one block of memory. */
 struct layout {
     struct mim_compiled_projection_on *listeners;
-    uint64_t *blanks;
     char (*names)[2 * MIM_NAME_SIZE_MAX + 2];
 };
 
-/** What decoding copies: the default struct, and how much of a payload stands as in the struct. */
-static void compile_decoding(struct mim_compiled_event *event, struct layout *layout) {
+/** What decoding needs: the default struct, and how much of a payload stands as in the struct. */
+static void compile_decoding(struct mim_compiled *compiled, struct mim_compiled_event *event) {
     const struct mim_field *fields = event->type != NULL ? event->type->fields : event->retired->fields;
     uint32_t count = event->type != NULL ? event->type->field_count : event->retired->field_count;
+    event->blank = compiled->blanks_size;
+    compiled->blanks_size += round_up8(event->type != NULL ? event->type->size : event->retired->size);
     for (uint32_t i = 0; i < count; i++) {
-        mim_field_fill_default(&fields[i], mim_field_at(&fields[i], layout->blanks));
+        mim_field_fill_default(&fields[i], mim_field_at(&fields[i], compiled->blanks + event->blank));
     }
-    event->struct_words = words_of(event->type != NULL ? event->type->size : event->retired->size);
-    event->blank = layout->blanks;
-    layout->blanks += event->struct_words;
-    for (uint32_t i = 0; i < count; i++) {
+    event->in_place = event->type != NULL ? 0 : -1;
+    for (uint32_t i = 0; event->type != NULL && i < count; i++) {
         enum mim_field_type type = fields[i].type;
         bool wide = type == MIM_I64 || type == MIM_U64 || type == MIM_F64 || type == MIM_TIMESTAMP;
-        if (!wide || (fields[i].flags & MIM_LIST) != 0 || fields[i].offset != event->in_place) {
+        if (!wide || (fields[i].flags & MIM_LIST) != 0 || fields[i].offset != i * 8u) {
             break;
         }
-        event->in_place += 8u;
+        event->in_place += 8;
     }
 }
 
@@ -275,7 +274,7 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
         .projections = layout->listeners,
         .evolve = retired ? NULL : type->events[n].evolve,
     };
-    compile_decoding(event, layout);
+    compile_decoding(compiled, event);
     (void)snprintf(layout->names[index], sizeof(layout->names[index]), "%s.%s", type->name,
                    retired ? event->retired->name : event->type->name);
     compiled->event_struct_size_max =
@@ -336,7 +335,7 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     size_t events = (counts.events + 1) * sizeof(struct mim_compiled_event);
     size_t commands = (counts.commands + 1) * sizeof(struct mim_compiled_command);
     size_t listeners = (counts.listeners + 1) * sizeof(struct mim_compiled_projection_on);
-    size_t blanks = (counts.blank_words + 1) * sizeof(*ret_layout->blanks);
+    size_t blanks = counts.blank_bytes;
     size_t names = (counts.events + 1) * sizeof(*ret_layout->names);
     struct mim_compiled *compiled = calloc(1, sizeof(*compiled));
     uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + blanks + names);
@@ -349,7 +348,7 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     compiled->events = (void *)storage;
     compiled->commands = (void *)(storage + events);
     ret_layout->listeners = (void *)(storage + events + commands);
-    ret_layout->blanks = (void *)(storage + events + commands + listeners);
+    compiled->blanks = storage + events + commands + listeners;
     ret_layout->names = (void *)(storage + events + commands + listeners + blanks);
     return compiled;
 }

@@ -18,29 +18,9 @@ struct mim_compiled_event {
     uint32_t projection_count;
     const struct mim_compiled_projection_on *projections;                    /* who listens */
     void (*evolve)(struct mim_evolution *e, void *state, const void *event); /* the type's; NULL for a retired one */
-    uint32_t in_place;     /* payloads of up to so many bytes, in steps of 8, stand in the struct as in the journal */
-    uint32_t struct_words; /* size of the struct in steps of 8, rounded up */
-    const uint64_t *blank; /* a struct with every field missing */
+    int32_t in_place; /* bytes of leading 8-byte fields that stand in the struct as in a payload; -1: a retired one */
+    uint32_t blank;   /* where in `blanks` a struct with every field missing stands */
 };
-
-/** Decodes a payload of nothing but leading 8-byte fields in their places, which most are: a copy, and defaults behind
- *  it. `object` has room for struct_words. False: it is not one; mim_payload_decode takes them all. */
-static inline bool mim_compiled_decode(const struct mim_compiled_event *event, const uint8_t *payload, uint32_t size,
-                                       uint64_t *object) {
-    if (size > event->in_place || size % sizeof(*object) != 0) {
-        return false;
-    }
-    uint32_t words = size / (uint32_t)sizeof(*object);
-    for (uint32_t i = 0; i < words; i++) {
-        object[i] = mim_get64(payload + i * sizeof(*object));
-        __asm__ volatile(""); /* a loop of one or two words: no call of memcpy, please */
-    }
-    for (uint32_t i = words; i < event->struct_words; i++) {
-        object[i] = event->blank[i];
-        __asm__ volatile("");
-    }
-    return true;
-}
 
 struct mim_compiled_projection_on {
     uint16_t projection; /* index in the model */
@@ -64,6 +44,8 @@ struct mim_compiled {
     uint32_t first_command[MIM_AGGREGATE_TYPES_MAX];
     uint32_t slot_size
         [MIM_AGGREGATE_TYPES_MAX]; /* slot header (24 bytes) + state, rounded up to 8; 64 at most shares a line */
+    uint8_t *blanks;               /* of all events, 8-aligned each */
+    uint32_t blanks_size;
     uint32_t event_struct_size_max;
     uint32_t command_struct_size_max;
     void *storage; /* owned memory behind the arrays */
