@@ -76,7 +76,7 @@ static void command(struct world *w, struct writing *life, unsigned n) {
     int id_size = snprintf(id, sizeof(id), "account-%u", account);
     int key_size = snprintf(key, sizeof(key), "key-%u", n);
     int to_size = snprintf(to, sizeof(to), "account-%u", (account + 1) % ACCOUNTS);
-    size_t note = mim_prng_chance(&w->prng, 1, 2000) ? NOTE_MAX : mim_prng_below(&w->prng, 40) + 1;
+    size_t note = mim_prng_chance(&w->prng, 1, 500) ? NOTE_MAX : mim_prng_below(&w->prng, 40) + 1;
     struct mim_argument open[] = {pair("owner", "somebody", 8), pair("currency", n % 3 == 0 ? "EUR" : "CZK", 3),
                                   pair("overdraft", "100000000", 9)};
     struct mim_argument deposit[] = {pair("amount", "7", 1), pair("note", w->note, note)};
