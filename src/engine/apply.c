@@ -64,15 +64,15 @@ static void look_at(const struct applying *a, struct apply_batch *batch, const u
         struct apply_seen *seen = &batch->items[i];
         const uint8_t *at = bytes + offsets[i];
         uint16_t type = mim_get16(at + 4);
-        const struct mim_compiled_event *event = engine->bound[type <= MIM_CATALOG_MAX ? type : 0].event;
+        const struct mim_bound_event *bound = &engine->bound[type <= MIM_CATALOG_MAX ? type : 0];
         seen->offset = offsets[i];
-        seen->event = event;
-        if (MIM_UNLIKELY(event == NULL)) {
+        seen->event = bound->event;
+        if (MIM_UNLIKELY(bound->event == NULL)) {
             seen->slot = NULL;
             seen->id.data = NULL;
             continue;
         }
-        const struct mim_slots *slots = &engine->aggregates[event->aggregate].slots;
+        const struct mim_slots *slots = bound->slots;
         uint32_t stream = mim_get32(at + 8);
         if (MIM_UNLIKELY(stream >= slots->count)) {
             look_new(a, seen);
@@ -224,13 +224,16 @@ static inline bool is_plain(const struct apply_seen *seen, const uint8_t *at, ui
 /** Fills in the type's struct: all but the leading fields stand there as missing, always. */
 static inline void copy_payload(const struct mim_engine *engine, const struct mim_compiled_event *event,
                                 const uint8_t *at, uint8_t *ret_struct) {
+    const uint8_t *payload = at + MIM_RECORD_HEADER_SIZE;
     int32_t size = (int32_t)mim_get32(at);
-    int32_t in_place = event->in_place;
-    for (int32_t i = 0; i < in_place; i += 8) {
-        const uint8_t *from =
-            MIM_LIKELY(i < size) ? at + MIM_RECORD_HEADER_SIZE : engine->compiled->blanks + event->blank;
-        mim_put64(ret_struct + i, mim_get64(from + i));
+    int32_t i = 0;
+    for (; i < size; i += 8) {
+        mim_put64(ret_struct + i, mim_get64(payload + i));
         __asm__ volatile(""); /* once or twice round: no call of memcpy, please */
+    }
+    for (; i < event->in_place; i += 8) {
+        mim_put64(ret_struct + i, mim_get64(engine->compiled->blanks + event->blank + i));
+        __asm__ volatile("");
     }
 }
 
@@ -240,32 +243,30 @@ __attribute__((noinline)) static const struct apply_seen *apply_plain(struct app
                                                                       const struct apply_seen *end) {
     struct mim_engine *engine = a->engine;
     struct mim_root *root = engine->root;
-    struct mim_evolution evolution = {.host = engine->host, .position = root->position};
+    struct mim_evolution evolution = {
+        .front.image = engine->arena.base, .host = engine->host, .position = root->position};
+    mim_position_t before = root->position - a->events; /* of the frame's first event */
     for (; seen < end; seen++) {
         const uint8_t *at = a->bytes + seen->offset;
-        if (MIM_UNLIKELY(!is_plain(seen, at, a->events))) {
+        if (MIM_UNLIKELY(!is_plain(seen, at, (uint32_t)(evolution.position - before)))) {
             break;
         }
         const struct mim_compiled_event *event = seen->event;
-        struct mim_slot *slot = seen->slot;
         uint8_t *data = engine->event_blanks + event->blank;
         copy_payload(engine, event, at, data);
-        a->events++;
-        slot->version++;
-        slot->last_lsn = a->frame->lsn + seen->offset;
-        evolution.slot = slot;
-        evolution.aggregate = event->aggregate;
-        evolution.number = mim_get32(at + 8);
+        seen->slot->version++;
+        seen->slot->last_lsn = a->frame->lsn + seen->offset;
+        evolution.front.number = mim_get32(at + 8);
+        evolution.slot = seen->slot;
         evolution.time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
         evolution.position++;
         root->position = evolution.position;
-        bool last = (mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0;
-        root->time_ms = last ? evolution.time_ms : root->time_ms;
-        mim_engine_evolve_today(engine, &evolution, event, data);
-        if (MIM_UNLIKELY(last && a->key.data != NULL)) {
-            apply_key_end(a, evolution.position);
+        if (MIM_LIKELY((mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0)) {
+            root->time_ms = evolution.time_ms;
         }
+        mim_engine_evolve_today(engine, &evolution, event, data);
     }
+    a->events = (uint32_t)(evolution.position - before);
     return seen;
 }
 
@@ -306,7 +307,7 @@ static int apply_batch(struct applying *a, const struct apply_batch *batch, stru
     const struct apply_seen *seen = batch->items;
     const struct apply_seen *end = seen + batch->count;
     while (seen < end) {
-        if (MIM_LIKELY(!engine->unreadable && engine->scan == NULL)) {
+        if (MIM_LIKELY(!engine->unreadable && engine->scan == NULL && a->key.data == NULL)) {
             seen = apply_plain(a, seen, end);
         }
         if (seen < end) {

@@ -78,6 +78,7 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
     if (!catalog_fields_agree(engine, definition, bound, event->full_name)) {
         return;
     }
+    bound->slots = &engine->aggregates[aggregate].slots;
     bound->event = event;
     if (event->type != NULL && definition->field_count == bound->field_count) {
         engine->event_numbers[event->index] = definition->number;

@@ -22,10 +22,9 @@ bool mim_engine_skip(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
                        mim_stream_t number, mim_position_t position, int64_t time_ms, const void *data) {
     struct mim_evolution evolution = {
+        .front = {.image = engine->arena.base, .number = number},
         .host = engine->host,
         .slot = slot,
-        .aggregate = event->aggregate,
-        .number = number,
         .position = position,
         .time_ms = time_ms,
     };
@@ -57,7 +56,6 @@ void *mim_upcast_emit(struct mim_upcasting *u, const struct mim_event_type *even
 
 uint64_t mim_evolution_position(const struct mim_evolution *e) { return e->position; }
 int64_t mim_evolution_time_ms(const struct mim_evolution *e) { return e->time_ms; }
-uint32_t mim_evolution_number(const struct mim_evolution *e) { return e->number; }
 uint32_t mim_evolution_version(const struct mim_evolution *e) { return e->slot->version; }
 const struct mim_host *mim_evolution_host(const struct mim_evolution *e) { return &e->host; }
 
@@ -100,10 +98,6 @@ void *mim_vec_push(struct mim_evolution *e, struct mim_vec *vec, uint32_t elemen
 
 void *mim_vec_edit(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t n) {
     return mim_vec_get_in(e->host.arena, vec, element_size, n);
-}
-
-void *mim_vec_edit_items(struct mim_evolution *e, struct mim_vec *vec) {
-    return vec->count == 0 ? NULL : e->host.arena->base + vec->ref;
 }
 
 void mim_vec_resize(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t count) {

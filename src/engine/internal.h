@@ -78,6 +78,7 @@ struct mim_host {
 /** What a journal number of an event type means for this model. */
 struct mim_bound_event {
     const struct mim_compiled_event *event; /* NULL: unknown to the model */
+    const struct mim_slots *slots;          /* of its aggregate's type */
     const struct mim_field *fields;
     uint32_t field_count;
     bool defined;
@@ -91,10 +92,9 @@ struct mim_pending_event {
 };
 
 struct mim_evolution {
+    struct mim_evolution_front front; /* first: see memimage/model.h */
     struct mim_host host;
     struct mim_slot *slot;
-    uint16_t aggregate;
-    mim_stream_t number;
     mim_position_t position;
     int64_t time_ms;
 };

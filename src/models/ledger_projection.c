@@ -49,6 +49,9 @@ static struct ledger_currency *currency_make(struct mim_evolution *e, struct led
 static inline struct ledger_currency *currency_edit(struct mim_evolution *e, struct ledger_totals *totals,
                                                     const struct mim_text *name) {
     struct ledger_currency *items = mim_vec_edit_items(e, &totals->currencies);
+    if (totals->currencies.count > 0 && items[0].name.bits == name->bits) {
+        return items;
+    }
     uint32_t n = currency_scan(items, totals->currencies.count, name);
     return n != UINT32_MAX ? &items[n] : currency_make(e, totals, name);
 }
@@ -72,7 +75,7 @@ bool ledger_withdrawal_overflows(struct mim_decision *d, const struct ledger_acc
 
 /* ------------------------------------------------------------- project */
 
-static void bound_raise(struct mim_evolution *e, struct ledger_totals *totals, int64_t balance) {
+static inline void bound_raise(struct mim_evolution *e, struct ledger_totals *totals, int64_t balance) {
     uint32_t block = mim_evolution_number(e) / LEDGER_BLOCK;
     if (block >= totals->bounds.count) {
         mim_vec_resize(e, &totals->bounds, sizeof(int64_t), block + 1);
