@@ -18,6 +18,7 @@ struct apply_seen {
 
 struct apply_batch {
     uint32_t count;
+    uint32_t fresh; /* items with an id that was looked up */
     struct apply_seen items[MIM_APPLY_BATCH];
 };
 
@@ -45,12 +46,14 @@ __attribute__((cold)) static int apply_damaged(const struct applying *a, uint32_
 /* ---------------------------------------------------------- looking ahead */
 
 /** A record of a stream that is not there: a new one, most likely. Fetches the place of its id in the index. */
-__attribute__((noinline)) static void look_new(const struct applying *a, struct apply_seen *seen) {
+__attribute__((noinline)) static void look_new(const struct applying *a, struct apply_batch *batch,
+                                               struct apply_seen *seen) {
     struct mim_record record;
     seen->slot = NULL;
     seen->id.data = NULL;
     if (mim_record_decode(a->bytes + seen->offset, a->size - seen->offset, &record) != 0 &&
         mim_record_part(&record, MIM_PART_ID, &seen->id)) {
+        batch->fresh++;
         seen->id_hash = mim_engine_id_hash(a->engine, seen->id);
         mim_index_prefetch(&a->engine->arena, &a->engine->aggregates[seen->event->aggregate].index, seen->id_hash);
     }
@@ -60,6 +63,7 @@ __attribute__((noinline)) static void look_new(const struct applying *a, struct 
 static void look_at(const struct applying *a, struct apply_batch *batch, const uint32_t *offsets) {
     const struct mim_engine *engine = a->engine;
     const uint8_t *bytes = a->bytes;
+    batch->fresh = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
         struct apply_seen *seen = &batch->items[i];
         const uint8_t *at = bytes + offsets[i];
@@ -75,13 +79,24 @@ static void look_at(const struct applying *a, struct apply_batch *batch, const u
         const struct mim_slots *slots = bound->slots;
         uint32_t stream = mim_get32(at + 8);
         if (MIM_UNLIKELY(stream >= slots->count)) {
-            look_new(a, seen);
+            look_new(a, batch, seen);
             continue;
         }
         seen->slot = mim_slots_at(&engine->arena, slots, stream);
         __builtin_prefetch(seen->slot, 1);
         if (MIM_UNLIKELY(slots->element_size > 64u)) {
             __builtin_prefetch((const uint8_t *)seen->slot + 64, 1);
+        }
+    }
+}
+
+/** The last look before a batch is applied: buckets of new ids are there by now, and tell where their chains go on. */
+static void look_again(const struct applying *a, const struct apply_batch *batch) {
+    for (uint32_t i = 0; batch->fresh > 0 && i < batch->count; i++) {
+        const struct apply_seen *seen = &batch->items[i];
+        if (seen->slot == NULL && seen->id.data != NULL) {
+            mim_index_prefetch_chain(&a->engine->arena, &a->engine->aggregates[seen->event->aggregate].index,
+                                     seen->id_hash);
         }
     }
 }
@@ -304,6 +319,7 @@ static int apply_special(struct applying *a, uint32_t offset, struct mim_error *
 
 static int apply_batch(struct applying *a, const struct apply_batch *batch, struct mim_error *reterr) {
     struct mim_engine *engine = a->engine;
+    look_again(a, batch);
     const struct apply_seen *seen = batch->items;
     const struct apply_seen *end = seen + batch->count;
     while (seen < end) {
