@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Replay with a second thread that reads: the same image, the same errors and the same end as on one, over frames of every
 // size. The simulated disk takes one caller at a time: that this holds is part of what the ThreadSanitizer build checks.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "base/prng.h"
 #include "models/models.h"
+#include "replay_support.h"
 #include "snapshot/read_thread.h"
-#include "storage/storage_sim.h"
 
 enum { ACCOUNTS = 500, COMMANDS = 40000, NOTE_MAX = 700000 };
 
@@ -38,35 +28,6 @@ struct result {
     uint64_t events;
     struct mim_journal_ending ending;
 };
-
-/* -------------------------------------------------------------- the journal */
-
-struct writing {
-    struct mim_engine *engine;
-    struct mim_ring ring;
-    struct mim_writer *writer;
-    struct mim_appender appender;
-};
-
-static void ok(int rc, const struct mim_error *error) {
-    if (rc < 0) {
-        fail_msg("error %d: %s", rc, error->text);
-    }
-}
-
-static void drain(struct world *w, struct writing *life) {
-    struct mim_error error = {0};
-    mim_appender_seal(&life->appender);
-    while (!mim_appender_idle(&life->appender)) {
-        ok(mim_writer_step(life->writer, 0, &error), &error);
-        ok(mim_preparer_step(w->storage, &life->ring, 0, &error), &error);
-    }
-    ok(mim_preparer_step(w->storage, &life->ring, 0, &error), &error);
-}
-
-static struct mim_argument pair(const char *name, const char *value, size_t size) {
-    return (struct mim_argument){.name = mim_slice_text(name), .value = mim_slice_of(value, size)};
-}
 
 static void command(struct world *w, struct writing *life, unsigned n) {
     char id[24], key[24], to[24];
@@ -96,44 +57,19 @@ static void command(struct world *w, struct writing *life, unsigned n) {
         .key = mim_prng_chance(&w->prng, 1, 5) ? mim_slice_of(key, (size_t)key_size) : (struct mim_slice){0},
         .wall_ms = 1700000000000 + n,
     };
-    struct mim_outcome outcome;
-    mim_engine_execute(life->engine, &life->appender, &request, &outcome);
-    while (outcome.kind == MIM_OUTCOME_AGAIN) {
-        drain(w, life);
-        mim_engine_execute(life->engine, &life->appender, &request, &outcome);
-    }
-    assert_true(outcome.kind == MIM_OUTCOME_DONE || outcome.kind == MIM_OUTCOME_REJECTED);
+    enum mim_outcome_kind kind = writing_command(life, &request);
+    assert_true(kind == MIM_OUTCOME_DONE || kind == MIM_OUTCOME_REJECTED);
 }
 
 static void write_journal(struct world *w) {
-    struct writing *life = aligned_alloc(64, (sizeof(*life) + 63) / 64 * 64);
-    assert_non_null(life);
-    memset(life, 0, sizeof(*life));
-    struct mim_engine_options engine = {.compiled = w->compiled, .reservation = 256ull << 20};
-    struct mim_writer_options writer = {.durability = MIM_DURABILITY_FSYNC};
-    static const struct mim_history history = {.uuid = {9, 8, 7}};
-    struct mim_recovery recovery;
-    struct mim_error error = {0};
-    ok(mim_engine_new(&engine, &life->engine, &error), &error);
-    ok(mim_ring_init(&life->ring, &error), &error);
-    ok(mim_recovery_run(w->storage, life->engine, NULL, &recovery, &error), &error);
-    ok(mim_recovery_begin(w->storage, life->engine, &recovery, &life->ring, &writer, &history, 1000, &life->writer,
-                          &life->appender, &error),
-       &error);
-    mim_recovery_deinit(&recovery);
+    struct writing *life = writing_begin(w->storage, w->compiled);
     for (unsigned n = 0; n < COMMANDS; n++) {
         command(w, life, n);
         if (mim_prng_chance(&w->prng, 1, n % 5000 < 1000 ? 3 : 300)) { /* frames of few events, and of many */
-            drain(w, life);
+            writing_drain(life);
         }
     }
-    drain(w, life);
-    ok(mim_writer_finish(life->writer, &error), &error);
-    w->digest = mim_engine_digest(life->engine);
-    (void)mim_writer_free(life->writer);
-    (void)mim_engine_free(life->engine);
-    mim_ring_deinit(&life->ring);
-    free(life);
+    w->digest = writing_end(life);
 }
 
 /* ---------------------------------------------------------------- replaying */
