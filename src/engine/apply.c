@@ -246,7 +246,7 @@ static inline void copy_payload(const struct mim_engine *engine, const struct mi
         mim_put64(ret_struct + i, mim_get64(payload + i));
         __asm__ volatile(""); /* once or twice round: no call of memcpy, please */
     }
-    for (; i < event->in_place; i += 8) {
+    for (; MIM_UNLIKELY(i < event->in_place); i += 8) {
         mim_put64(ret_struct + i, mim_get64(engine->compiled->blanks + event->blank + i));
         __asm__ volatile("");
     }
@@ -257,10 +257,10 @@ static inline void copy_payload(const struct mim_engine *engine, const struct mi
 __attribute__((noinline)) static const struct apply_seen *apply_plain(struct applying *a, const struct apply_seen *seen,
                                                                       const struct apply_seen *end) {
     struct mim_engine *engine = a->engine;
-    struct mim_root *root = engine->root;
     struct mim_evolution evolution = {
-        .front.image = engine->arena.base, .host = engine->host, .position = root->position};
-    mim_position_t before = root->position - a->events; /* of the frame's first event */
+        .front.image = engine->arena.base, .host = engine->host, .position = engine->root->position};
+    mim_position_t before = evolution.position - a->events; /* of the frame's first event */
+    int64_t time_ms = engine->root->time_ms;
     for (; seen < end; seen++) {
         const uint8_t *at = a->bytes + seen->offset;
         if (MIM_UNLIKELY(!is_plain(seen, at, (uint32_t)(evolution.position - before)))) {
@@ -275,13 +275,12 @@ __attribute__((noinline)) static const struct apply_seen *apply_plain(struct app
         evolution.slot = seen->slot;
         evolution.time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
         evolution.position++;
-        root->position = evolution.position;
-        if (MIM_LIKELY((mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0)) {
-            root->time_ms = evolution.time_ms;
-        }
+        time_ms = (mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0 ? evolution.time_ms : time_ms;
         mim_engine_evolve_today(engine, &evolution, event, data);
     }
     a->events = (uint32_t)(evolution.position - before);
+    engine->root->position = evolution.position;
+    engine->root->time_ms = time_ms;
     return seen;
 }
 

@@ -46,14 +46,18 @@ static struct ledger_currency *currency_make(struct mim_evolution *e, struct led
     return currency;
 }
 
-static inline struct ledger_currency *currency_edit(struct mim_evolution *e, struct ledger_totals *totals,
+/** One among the first currencies: no call, no change of the vector. NULL: it is not there. */
+static inline struct ledger_currency *currency_near(struct mim_evolution *e, struct ledger_totals *totals,
                                                     const struct mim_text *name) {
     struct ledger_currency *items = mim_vec_edit_items(e, &totals->currencies);
-    if (totals->currencies.count > 0 && items[0].name.bits == name->bits) {
-        return items;
-    }
     uint32_t n = currency_scan(items, totals->currencies.count, name);
-    return n != UINT32_MAX ? &items[n] : currency_make(e, totals, name);
+    return n != UINT32_MAX ? &items[n] : NULL;
+}
+
+static struct ledger_currency *currency_edit(struct mim_evolution *e, struct ledger_totals *totals,
+                                             const struct mim_text *name) {
+    struct ledger_currency *currency = currency_near(e, totals, name);
+    return currency != NULL ? currency : currency_make(e, totals, name);
 }
 
 static const struct ledger_currency *currency_of(struct mim_decision *d, const struct ledger_account *account) {
@@ -75,7 +79,7 @@ bool ledger_withdrawal_overflows(struct mim_decision *d, const struct ledger_acc
 
 /* ------------------------------------------------------------- project */
 
-static inline void bound_raise(struct mim_evolution *e, struct ledger_totals *totals, int64_t balance) {
+static void bound_raise(struct mim_evolution *e, struct ledger_totals *totals, int64_t balance) {
     uint32_t block = mim_evolution_number(e) / LEDGER_BLOCK;
     if (block >= totals->bounds.count) {
         mim_vec_resize(e, &totals->bounds, sizeof(int64_t), block + 1);
@@ -94,14 +98,35 @@ void ledger_project_opened(struct mim_evolution *e, struct ledger_totals *totals
     bound_raise(e, totals, 0);
 }
 
-void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account,
-                          int64_t amount) {
+/** A currency that is new or far, or an account whose block has no bound yet. */
+__attribute__((noinline)) static void moved_slowly(struct mim_evolution *e, struct ledger_totals *totals,
+                                                   const struct ledger_account *account, int64_t amount) {
     struct ledger_currency *currency = currency_edit(e, totals, &account->currency);
     if (amount > 0) {
         currency->deposited += amount;
         bound_raise(e, totals, account->balance);
     } else {
         currency->withdrawn -= amount;
+    }
+}
+
+/** What nearly every event does, without a call. */
+void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account,
+                          int64_t amount) {
+    struct ledger_currency *currency = currency_near(e, totals, &account->currency);
+    uint32_t block = mim_evolution_number(e) / LEDGER_BLOCK;
+    if (currency == NULL || block >= totals->bounds.count) {
+        moved_slowly(e, totals, account, amount);
+        return;
+    }
+    if (amount <= 0) {
+        currency->withdrawn -= amount;
+        return;
+    }
+    currency->deposited += amount;
+    int64_t *bounds = mim_vec_edit_items(e, &totals->bounds);
+    if (account->balance > bounds[block]) {
+        bounds[block] = account->balance;
     }
 }
 
