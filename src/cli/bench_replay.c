@@ -192,6 +192,7 @@ int mim_bench_replay(int argc, char **argv) {
          1ull << 32},
         {"accounts", MIM_OPTION_UNSIGNED, &r.journal.accounts, "N", "accounts they fall on (default 1000000)", 1,
          1ull << 30},
+        {"keys", MIM_OPTION_FLAG, &r.journal.keys, NULL, "every command carries an idempotency key", 0, 0},
         {"runs", MIM_OPTION_UNSIGNED, &r.runs, "N", "how often; the median counts (default 3)", 1, MIM_BENCH_RUNS_MAX},
         {"dir", MIM_OPTION_TEXT, &r.dir, "DIR", "where the journal is made (default $TMPDIR or /tmp)", 0, 0},
         {"json", MIM_OPTION_FLAG, &r.json, NULL, "print JSON", 0, 0},

@@ -11,6 +11,7 @@
 /** What is replayed. */
 struct mim_bench_journal {
     uint64_t events, accounts;
+    bool keys; /* every command carries an idempotency key */
     struct mim_storage storage;
     const struct mim_compiled *compiled;
     struct mim_prng prng;

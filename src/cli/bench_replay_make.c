@@ -54,7 +54,7 @@ static int make_events(struct mim_bench_journal *journal, struct making *m, stru
     struct mim_argument open[] = {pair("owner", "bench"), pair("currency", "CZK"), pair("overdraft", "1000000000000")};
     struct mim_argument move[] = {pair("amount", "100")};
     for (uint64_t i = 0; i < journal->events; i++) {
-        char id[24];
+        char id[24], key[24];
         bool opens = i < journal->accounts;
         uint64_t account = opens ? i : mim_prng_below(&journal->prng, journal->accounts);
         int size = snprintf(id, sizeof(id), "a-%llu", (unsigned long long)account);
@@ -75,6 +75,10 @@ static int make_events(struct mim_bench_journal *journal, struct making *m, stru
             .argument_count = opens ? 3 : 1,
             .wall_ms = clock.wall_ms(clock.context),
         };
+        if (journal->keys) {
+            int key_size = snprintf(key, sizeof(key), "key-%llu", (unsigned long long)i);
+            request.key = mim_slice_of(key, (size_t)key_size);
+        }
         int rc = make_command(journal, m, &request, reterr);
         if (rc == 0 && i % MIM_BENCH_SEAL_EVERY == 0) {
             rc = make_drain(journal, m, reterr);

@@ -30,7 +30,8 @@ struct applying {
     uint32_t size;
     uint32_t ahead; /* of the next record to look at: its offset, or its number in frame->records */
     uint32_t events;
-    bool plain; /* nothing but evolving is to be done with events: no list of the unreadable, no live digest */
+    bool plain;          /* nothing but evolving is to be done with events: no list of the unreadable, no live digest */
+    uint32_t keys_ahead; /* keys looked at and not yet remembered */
     struct mim_slice key; /* of the transaction being applied; data NULL: none */
     mim_version_t key_version;
     struct apply_batch batches[2];
@@ -59,8 +60,18 @@ __attribute__((noinline)) static void look_new(const struct applying *a, struct 
     }
 }
 
+/** A record with an idempotency key. */
+__attribute__((noinline)) static void look_key(struct applying *a, uint32_t offset) {
+    struct mim_record record;
+    struct mim_slice part;
+    if (mim_record_decode(a->bytes + offset, a->size - offset, &record) != 0 &&
+        mim_record_part(&record, MIM_PART_KEY, &part) && part.size > 4) {
+        mim_keys_prefetch(a->engine, mim_slice_of(part.data + 4, part.size - 4), a->keys_ahead++);
+    }
+}
+
 /** Looks at the records whose offsets stand in `offsets`, and fetches their slots. */
-static void look_at(const struct applying *a, struct apply_batch *batch, const uint32_t *offsets) {
+static void look_at(struct applying *a, struct apply_batch *batch, const uint32_t *offsets) {
     const struct mim_engine *engine = a->engine;
     const uint8_t *bytes = a->bytes;
     batch->fresh = 0;
@@ -71,6 +82,9 @@ static void look_at(const struct applying *a, struct apply_batch *batch, const u
         const struct mim_bound_event *bound = &engine->bound[type <= MIM_CATALOG_MAX ? type : 0];
         seen->offset = offsets[i];
         seen->event = bound->event;
+        if (MIM_UNLIKELY((mim_get16(at + 6) & MIM_PART_KEY) != 0)) {
+            look_key(a, offsets[i]);
+        }
         if (MIM_UNLIKELY(bound->event == NULL)) {
             seen->slot = NULL;
             seen->id.data = NULL;
@@ -163,6 +177,7 @@ static int apply_key_begin(struct applying *a, uint32_t offset, struct mim_error
 static void apply_key_end(struct applying *a, mim_position_t position) {
     if (a->key.data != NULL) {
         a->engine->out_of_memory |= !mim_keys_remember(a->engine, a->key, a->key_version, position);
+        a->keys_ahead -= a->keys_ahead > 0 ? 1 : 0;
         a->key.data = NULL;
     }
 }
@@ -375,6 +390,7 @@ int mim_engine_apply(struct mim_engine *engine, const struct mim_frame *frame, s
         applying.ahead = frame->records != NULL ? 0 : MIM_FRAME_HEADER_SIZE;
         applying.events = 0;
         applying.key.data = NULL;
+        applying.keys_ahead = 0;
         int rc = apply_records(&applying, reterr);
         if (rc != 0) {
             return rc;

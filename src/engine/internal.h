@@ -216,6 +216,8 @@ int mim_catalog_ensure_command(struct mim_engine *engine, struct mim_appender *a
 
 /* idempotency.c */
 const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struct mim_slice key);
+/** Fetches what remembering this key will touch, `before` other keys being remembered first. */
+void mim_keys_prefetch(const struct mim_engine *engine, struct mim_slice key, uint32_t before);
 /** Remembers; forgets the oldest beyond the window. */
 bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version, mim_position_t position);
 
