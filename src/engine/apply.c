@@ -19,6 +19,8 @@ struct apply_seen {
 struct apply_batch {
     uint32_t count;
     uint32_t fresh; /* items with an id that was looked up */
+    uint32_t keys;
+    struct mim_key_places key[MIM_APPLY_BATCH];
     struct apply_seen items[MIM_APPLY_BATCH];
 };
 
@@ -61,12 +63,13 @@ __attribute__((noinline)) static void look_new(const struct applying *a, struct 
 }
 
 /** A record with an idempotency key. */
-__attribute__((noinline)) static void look_key(struct applying *a, uint32_t offset) {
+__attribute__((noinline)) static void look_key(struct applying *a, struct apply_batch *batch, uint32_t offset) {
     struct mim_record record;
     struct mim_slice part;
     if (mim_record_decode(a->bytes + offset, a->size - offset, &record) != 0 &&
         mim_record_part(&record, MIM_PART_KEY, &part) && part.size > 4) {
-        mim_keys_prefetch(a->engine, mim_slice_of(part.data + 4, part.size - 4), a->keys_ahead++);
+        struct mim_slice key = mim_slice_of(part.data + 4, part.size - 4);
+        batch->key[batch->keys++] = mim_keys_prefetch(a->engine, key, a->keys_ahead++);
     }
 }
 
@@ -75,6 +78,7 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
     const struct mim_engine *engine = a->engine;
     const uint8_t *bytes = a->bytes;
     batch->fresh = 0;
+    batch->keys = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
         struct apply_seen *seen = &batch->items[i];
         const uint8_t *at = bytes + offsets[i];
@@ -83,7 +87,7 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
         seen->offset = offsets[i];
         seen->event = bound->event;
         if (MIM_UNLIKELY((mim_get16(at + 6) & MIM_PART_KEY) != 0)) {
-            look_key(a, offsets[i]);
+            look_key(a, batch, offsets[i]);
         }
         if (MIM_UNLIKELY(bound->event == NULL)) {
             seen->slot = NULL;
@@ -104,7 +108,8 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
     }
 }
 
-/** The last look before a batch is applied: buckets of new ids are there by now, and tell where their chains go on. */
+/** The last look before a batch is applied: buckets of new ids and keys are there by now, and tell where their chains go
+ *  on. */
 static void look_again(const struct applying *a, const struct apply_batch *batch) {
     for (uint32_t i = 0; batch->fresh > 0 && i < batch->count; i++) {
         const struct apply_seen *seen = &batch->items[i];
@@ -112,6 +117,9 @@ static void look_again(const struct applying *a, const struct apply_batch *batch
             mim_index_prefetch_chain(&a->engine->arena, &a->engine->aggregates[seen->event->aggregate].index,
                                      seen->id_hash);
         }
+    }
+    for (uint32_t i = 0; i < batch->keys; i++) {
+        mim_keys_prefetch_chains(a->engine, &batch->key[i]);
     }
 }
 

@@ -216,8 +216,15 @@ int mim_catalog_ensure_command(struct mim_engine *engine, struct mim_appender *a
 
 /* idempotency.c */
 const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struct mim_slice key);
+/** Where remembering a key touches the index: the hash it comes under, and that of the key it takes the place of. */
+struct mim_key_places {
+    uint32_t comes;
+    uint32_t goes;
+};
 /** Fetches what remembering this key will touch, `before` other keys being remembered first. */
-void mim_keys_prefetch(const struct mim_engine *engine, struct mim_slice key, uint32_t before);
+struct mim_key_places mim_keys_prefetch(const struct mim_engine *engine, struct mim_slice key, uint32_t before);
+/** Some time after it: fetches where these places go on. */
+void mim_keys_prefetch_chains(const struct mim_engine *engine, const struct mim_key_places *places);
 /** Remembers; forgets the oldest beyond the window. */
 bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version, mim_position_t position);
 
