@@ -284,6 +284,8 @@ MIM_PUBLIC const struct mim_host *mim_evolution_host(const struct mim_evolution 
 MIM_PUBLIC struct mim_string mim_text_get(const struct mim_host *host, const struct mim_text *text);
 MIM_PUBLIC const void *mim_vec_at(const struct mim_host *host, const struct mim_vec *vec, uint32_t element_size,
                                   uint32_t n); /* NULL beyond the end */
+/** All elements, one behind the other, until the vector is changed; NULL when there are none. For loops. */
+MIM_PUBLIC const void *mim_vec_items(const struct mim_host *host, const struct mim_vec *vec);
 MIM_PUBLIC const void *mim_map_find(const struct mim_host *host, const struct mim_map *map, struct mim_string key);
 MIM_PUBLIC uint64_t mim_map_count(const struct mim_host *host, const struct mim_map *map);
 MIM_PUBLIC const void *mim_map_at(const struct mim_host *host, const struct mim_map *map, uint64_t n,
@@ -298,15 +300,26 @@ MIM_PUBLIC bool mim_omap_seek(const struct mim_host *host, const struct mim_omap
 
 /** Facts of the event being applied: position, time (Unix ms), its aggregate's dense number and id, the aggregate's
  *  version after it, and in evolve and project only: changes of containers. Memory cannot run out here. */
+struct mim_evolution_front { /* how every mim_evolution begins: for the inline functions here alone */
+    unsigned char *image;
+    uint32_t number;
+};
 MIM_PUBLIC uint64_t mim_evolution_position(const struct mim_evolution *e);
 MIM_PUBLIC int64_t mim_evolution_time_ms(const struct mim_evolution *e);
-MIM_PUBLIC uint32_t mim_evolution_number(const struct mim_evolution *e);
+static inline uint32_t mim_evolution_number(const struct mim_evolution *e) {
+    return ((const struct mim_evolution_front *)(const void *)e)->number;
+}
 MIM_PUBLIC uint32_t mim_evolution_version(const struct mim_evolution *e);
 MIM_PUBLIC struct mim_string mim_evolution_id(const struct mim_evolution *e);
 
 MIM_PUBLIC void mim_text_set(struct mim_evolution *e, struct mim_text *text, struct mim_string value);
 MIM_PUBLIC void *mim_vec_push(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size);
 MIM_PUBLIC void *mim_vec_edit(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t n);
+/** As mim_vec_items, to be changed in place: inline, for what every event does. */
+static inline void *mim_vec_edit_items(struct mim_evolution *e, struct mim_vec *vec) {
+    const struct mim_evolution_front *front = (const struct mim_evolution_front *)(const void *)e;
+    return vec->count == 0 ? (void *)0 : front->image + vec->ref;
+}
 MIM_PUBLIC void mim_vec_resize(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t count);
 MIM_PUBLIC void mim_vec_remove(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size, uint32_t n);
 MIM_PUBLIC void mim_vec_clear(struct mim_evolution *e, struct mim_vec *vec, uint32_t element_size);

@@ -3,6 +3,8 @@
 #define XXH_INLINE_ALL
 #include "base/hash.h"
 
+#include "base/hash_avx2.h"
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
@@ -11,7 +13,14 @@
 #include <xxhash.h>
 #pragma GCC diagnostic pop
 
-uint64_t mim_hash64(const void *data, size_t size, uint64_t seed) { return XXH3_64bits_withSeed(data, size, seed); }
+uint64_t mim_hash64(const void *data, size_t size, uint64_t seed) {
+#ifdef MIM_HASH_AVX2
+    if (size > XXH3_MIDSIZE_MAX && __builtin_cpu_supports("avx2")) {
+        return mim_hash64_avx2(data, size, seed);
+    }
+#endif
+    return XXH3_64bits_withSeed(data, size, seed);
+}
 
 struct mim_hash128 mim_hash128(const void *data, size_t size, uint64_t seed) {
     XXH128_hash_t hash = XXH3_128bits_withSeed(data, size, seed);

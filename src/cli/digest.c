@@ -22,7 +22,7 @@ static int digest_rebuild(const struct digesting *d, struct mim_storage storage,
     mim_progress_begin(&progress, "replaying", "B");
     struct mim_engine_options engine_options = {.compiled = compiled};
     struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
-                                          .threads = 2,
+                                          .threads = mim_snapshot_cores(),
                                           .position_max = d->from_scratch ? 0 : UINT64_MAX,
                                           .lsn_max = UINT64_MAX};
     struct mim_recovery_options recovery_options = {.progress = mim_progress_callback, .progress_context = &progress};

@@ -165,7 +165,7 @@ static int snapshot_replay(struct mim_storage storage, const struct mim_compiled
                            struct watching *watching, struct made *ret_made, struct mim_error *reterr) {
     struct mim_engine_options engine_options = {.compiled = compiled};
     struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
-                                          .threads = 1,
+                                          .threads = limit != 0 ? 1 : mim_snapshot_cores(), /* a server at work needs the others */
                                           .position_max = UINT64_MAX,
                                           .lsn_max = limit == 0 ? UINT64_MAX : limit};
     struct mim_recovery_options recovery_options = {

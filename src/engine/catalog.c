@@ -115,6 +115,7 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
     if (!catalog_fields_agree(engine, definition, bound, event->full_name)) {
         return;
     }
+    bound->slots = &engine->aggregates[aggregate].slots;
     bound->event = event;
     if (event->type != NULL && catalog_is_today(definition, bound)) {
         engine->event_numbers[event->index] = definition->number;

@@ -3,12 +3,7 @@
 #include "engine/internal.h"
 #include "image/containers.h"
 
-bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn) {
-    slot->version++;
-    slot->last_lsn = lsn;
-    if (MIM_LIKELY(slot->version % MIM_SKIP_BASE != 0)) {
-        return true;
-    }
+bool mim_engine_skip(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn) {
     if (slot->skip == 0) {
         if (mim_slots_push(&engine->arena, &engine->root->skips) == NULL) {
             return false;
@@ -31,40 +26,28 @@ static inline void clear_gaps(const struct mim_compiled_event *event, void *data
     }
 }
 
-static void evolve_today(struct mim_engine *engine, struct mim_evolution *evolution,
-                         const struct mim_compiled_event *event, void *data) {
-    clear_gaps(event, data);
-    void *state = mim_slot_state(evolution->slot);
-    event->type->evolve(evolution, state, data);
-    for (uint32_t i = 0; i < event->projection_count; i++) {
-        const struct mim_compiled_projection_on *on = &event->projections[i];
-        void *projection = mim_arena_at(&engine->arena, engine->root->projections[on->projection]);
-        on->project(evolution, projection, state, data);
-    }
-}
-
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
                        mim_stream_t number, mim_position_t position, int64_t time_ms, void *data) {
     struct mim_evolution evolution = {
+        .front = {.image = engine->arena.base, .number = number},
         .host = engine->host,
         .slot = slot,
-        .aggregate = event->aggregate,
-        .number = number,
         .position = position,
         .time_ms = time_ms,
     };
+    clear_gaps(event, data);
     if (MIM_LIKELY(event->type != NULL)) {
-        evolve_today(engine, &evolution, event, data);
+        mim_engine_evolve_today(engine, &evolution, event, data);
         return;
     }
     struct mim_upcasting *upcasting = engine->upcasting;
     upcasting->engine = engine;
     upcasting->type = &engine->compiled->model->aggregates[event->aggregate];
     upcasting->count = 0;
-    clear_gaps(event, data);
     event->retired->upcast(upcasting, data);
     for (uint32_t i = 0; i < upcasting->count; i++) {
-        evolve_today(engine, &evolution, upcasting->events[i].event, upcasting->events[i].data);
+        clear_gaps(upcasting->events[i].event, upcasting->events[i].data);
+        mim_engine_evolve_today(engine, &evolution, upcasting->events[i].event, upcasting->events[i].data);
     }
 }
 
@@ -83,7 +66,6 @@ void *mim_upcast_emit(struct mim_upcasting *u, const struct mim_event_type *even
 
 uint64_t mim_evolution_position(const struct mim_evolution *e) { return e->position; }
 int64_t mim_evolution_time_ms(const struct mim_evolution *e) { return e->time_ms; }
-uint32_t mim_evolution_number(const struct mim_evolution *e) { return e->number; }
 uint32_t mim_evolution_version(const struct mim_evolution *e) { return e->slot->version; }
 const struct mim_host *mim_evolution_host(const struct mim_evolution *e) { return &e->host; }
 
@@ -168,6 +150,10 @@ struct mim_string mim_text_get(const struct mim_host *host, const struct mim_tex
 
 const void *mim_vec_at(const struct mim_host *host, const struct mim_vec *vec, uint32_t element_size, uint32_t n) {
     return n < vec->count ? mim_vec_get_in(host->arena, vec, element_size, n) : NULL;
+}
+
+const void *mim_vec_items(const struct mim_host *host, const struct mim_vec *vec) {
+    return vec->count == 0 ? NULL : host->arena->base + vec->ref;
 }
 
 const void *mim_map_find(const struct mim_host *host, const struct mim_map *map, struct mim_string key) {

@@ -78,6 +78,7 @@ struct mim_host {
 /** What a journal number of an event type means for this model. */
 struct mim_bound_event {
     const struct mim_compiled_event *event; /* NULL: unknown to the model */
+    const struct mim_slots *slots;          /* of its aggregate's type */
     const struct mim_field *fields;
     uint32_t field_count;
     bool defined;
@@ -91,10 +92,9 @@ struct mim_pending_event {
 };
 
 struct mim_evolution {
+    struct mim_evolution_front front; /* first: see memimage/model.h */
     struct mim_host host;
     struct mim_slot *slot;
-    uint16_t aggregate;
-    mim_stream_t number;
     mim_position_t position;
     int64_t time_ms;
 };
@@ -146,7 +146,9 @@ struct mim_engine {
     char *missing;                                        /* heap; NULL while readable */
     uint8_t *command_struct;
     uint8_t *event_struct; /* decoded event of replay */
-    uint8_t *scratch;      /* MIM_TX_SCRATCH_SIZE: emitted events, decoded lists */
+    uint8_t
+        *event_blanks; /* the same for events decoded by a copy: a struct per type, its other fields always missing */
+    uint8_t *scratch;  /* MIM_TX_SCRATCH_SIZE: emitted events, decoded lists */
     size_t scratch_used;
     struct mim_buffer command_json;
     struct mim_decision *decision;
@@ -183,8 +185,25 @@ void *mim_engine_scratch(struct mim_engine *engine, size_t size);
  *  field of `data` describes. */
 void mim_engine_evolve(struct mim_engine *engine, const struct mim_compiled_event *event, struct mim_slot *slot,
                        mim_stream_t number, mim_position_t position, int64_t time_ms, void *data);
-/** Moves version, LSNs and skip node of a stream to a new event. */
-bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn);
+/** Keeps the LSN of a version divisible by 64 in the stream's skip node. False: no memory. */
+bool mim_engine_skip(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn);
+/** Moves version, LSNs and skip node of a stream to a new event. False: no memory for the skip node. */
+static inline bool mim_engine_advance(struct mim_engine *engine, struct mim_slot *slot, mim_lsn_t lsn) {
+    slot->version++;
+    slot->last_lsn = lsn;
+    return MIM_LIKELY(slot->version % MIM_SKIP_BASE != 0) || mim_engine_skip(engine, slot, lsn);
+}
+/** Applies an event of today to the state and the projections. */
+static inline void mim_engine_evolve_today(struct mim_engine *engine, struct mim_evolution *evolution,
+                                           const struct mim_compiled_event *event, const void *data) {
+    void *state = mim_slot_state(evolution->slot);
+    event->evolve(evolution, state, data);
+    const struct mim_compiled_projection_on *end = event->projections + event->projection_count;
+    for (const struct mim_compiled_projection_on *on = event->projections; on < end; on++) {
+        void *projection = mim_arena_at(&engine->arena, engine->root->projections[on->projection]);
+        on->project(evolution, projection, state, data);
+    }
+}
 
 /* catalog.c */
 /** Takes a definition in from the journal (payload kept in the image). */
@@ -200,6 +219,15 @@ int mim_catalog_ensure_command(struct mim_engine *engine, struct mim_appender *a
 
 /* idempotency.c */
 const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struct mim_slice key);
+/** Where remembering a key touches the index: the hash it comes under, and that of the key it takes the place of. */
+struct mim_key_places {
+    uint32_t comes;
+    uint32_t goes;
+};
+/** Fetches what remembering this key will touch, `before` other keys being remembered first. */
+struct mim_key_places mim_keys_prefetch(const struct mim_engine *engine, struct mim_slice key, uint32_t before);
+/** Some time after it: fetches where these places go on. */
+void mim_keys_prefetch_chains(const struct mim_engine *engine, const struct mim_key_places *places);
 /** Remembers; forgets the oldest beyond the window. */
 bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version, mim_position_t position);
 

@@ -81,20 +81,44 @@ static uint64_t recovery_total(const struct mim_recovery *recovery, mim_lsn_t fr
     return end > from ? end - from : 0;
 }
 
-static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
-                           const struct mim_recovery_options *options, uint64_t total, struct mim_recovery *recovery,
-                           struct mim_error *reterr) {
-    struct mim_engine_point before;
-    mim_engine_point(engine, &before);
+/** Frames come from the reader itself, or ahead of time from whoever reads for this thread. */
+struct recovery_frames {
+    struct mim_reader *reader;
+    const struct mim_frame_source *source; /* NULL: the reader itself */
+    void *context;
+};
+
+static struct recovery_frames frames_begin(struct mim_reader *reader, const struct mim_frame_source *source,
+                                           uint64_t total) {
+    struct recovery_frames frames = {.reader = reader};
+    if (source != NULL && total >= source->least) {
+        frames.context = source->begin(reader);
+        frames.source = frames.context == NULL ? NULL : source;
+    }
+    return frames;
+}
+
+static int frames_next(const struct recovery_frames *frames, struct mim_frame *ret_frame, struct mim_error *reterr) {
+    return frames->source == NULL ? mim_reader_next(frames->reader, ret_frame, reterr)
+                                  : frames->source->next(frames->context, ret_frame, reterr);
+}
+
+static void frames_end(const struct recovery_frames *frames) {
+    if (frames->source != NULL) {
+        frames->source->end(frames->context);
+    }
+}
+
+/** Applies frames until there are no more. */
+static int recovery_apply(struct mim_engine *engine, const struct recovery_frames *frames,
+                          const struct mim_recovery_options *options, uint64_t total, struct mim_recovery *recovery,
+                          struct mim_error *reterr) {
     uint64_t reported = 0;
     for (;;) {
         struct mim_frame frame;
-        int rc = mim_reader_next(reader, &frame, reterr);
-        if (rc == MIM_E_NOT_FOUND) {
-            break;
-        }
+        int rc = frames_next(frames, &frame, reterr);
         if (rc != 0) {
-            return rc;
+            return rc == MIM_E_NOT_FOUND ? 0 : rc;
         }
         rc = mim_engine_apply(engine, &frame, reterr);
         if (rc != 0) {
@@ -109,11 +133,24 @@ static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
         if (rc != 0) {
             return rc;
         }
-        recovery->bytes = mim_reader_consumed(reader);
+        recovery->bytes += frame.header.size;
         if (options->progress != NULL && recovery->bytes - reported >= MIM_RECOVERY_PROGRESS_BYTES) {
             reported = recovery->bytes;
             options->progress(options->progress_context, reported, total);
         }
+    }
+}
+
+static int recovery_replay(struct mim_engine *engine, struct mim_reader *reader,
+                           const struct mim_recovery_options *options, uint64_t total, struct mim_recovery *recovery,
+                           struct mim_error *reterr) {
+    struct mim_engine_point before;
+    mim_engine_point(engine, &before);
+    struct recovery_frames frames = frames_begin(reader, options->source, total);
+    int rc = recovery_apply(engine, &frames, options, total, recovery, reterr);
+    frames_end(&frames);
+    if (rc != 0) {
+        return rc;
     }
     struct mim_engine_point after;
     mim_engine_point(engine, &after);

@@ -16,6 +16,18 @@ typedef void mim_missing_fn(void *context, const char *list);
 /** Called after each frame is applied; what is not 0 ends the replay with that error. */
 typedef int mim_applied_fn(void *context, const struct mim_frame *frame, struct mim_error *reterr);
 
+/** A way of reading frames other than on the caller's thread: the engine has no threads of its own. */
+struct mim_frame_source {
+    uint64_t least; /* bytes of journal from which on it pays */
+    /** Takes the reader over until end; returns what next and end are called with. NULL: it cannot be had now, frames are
+     *  read on the caller's thread instead. */
+    void *(*begin)(struct mim_reader *reader);
+    /** As mim_reader_next: the same frames, the same errors; the frame is borrowed until the next call. */
+    int (*next)(void *context, struct mim_frame *ret_frame, struct mim_error *reterr);
+    /** Gives the reader back, at any time. It stands behind the last frame handed out once next has told of the end. */
+    void (*end)(void *context);
+};
+
 struct mim_recovery_options {
     mim_applied_fn *applied; /* NULL: nobody looks */
     void *applied_context;
@@ -27,6 +39,7 @@ struct mim_recovery_options {
     mim_lsn_t torn_evidence_lsn; /* durable LSN known from snapshots: makes a torn tail before it damage, but a clean
                                     end before it is only a snapshot that is ahead (and was not used) */
     mim_lsn_t limit;             /* read only what lies before it; 0: all */
+    const struct mim_frame_source *source; /* NULL: frames are read on the caller's thread */
 };
 
 struct mim_recovery {
@@ -36,7 +49,7 @@ struct mim_recovery {
     struct mim_mark mark;
     char warning[256]; /* something to log though all is well (an unreadable mark, an unused segment); "" for none */
     uint64_t events;   /* applied */
-    uint64_t bytes;
+    uint64_t bytes;    /* of the frames applied */
 };
 
 /** Reads the journal from the image's point (engine's lsn and chain) to its end and applies it. Nothing on disk is

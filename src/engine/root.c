@@ -13,14 +13,17 @@ static int engine_allocate(struct mim_engine *engine, struct mim_error *reterr) 
     engine->command_numbers = calloc(compiled->command_count + 1, sizeof(*engine->command_numbers));
     engine->command_struct = calloc(1, compiled->command_struct_size_max + 8u);
     engine->event_struct = calloc(1, compiled->event_struct_size_max + 8u);
+    engine->event_blanks = calloc(1, compiled->blanks_size + 8u);
     engine->scratch = malloc(MIM_TX_SCRATCH_SIZE);
     engine->decision = calloc(1, sizeof(*engine->decision));
     engine->upcasting = calloc(1, sizeof(*engine->upcasting));
     if (engine->bound == NULL || engine->aggregate_numbers == NULL || engine->event_numbers == NULL ||
         engine->command_numbers == NULL || engine->command_struct == NULL || engine->event_struct == NULL ||
-        engine->scratch == NULL || engine->decision == NULL || engine->upcasting == NULL) {
+        engine->event_blanks == NULL || engine->scratch == NULL || engine->decision == NULL ||
+        engine->upcasting == NULL) {
         return mim_error_set(reterr, MIM_E_MEMORY, "engine: no memory for its tables");
     }
+    memcpy(engine->event_blanks, compiled->blanks, compiled->blanks_size);
     engine->next_aggregate_number = 1;
     engine->next_event_number = 1;
     engine->next_command_number = 1;
@@ -163,6 +166,7 @@ struct mim_engine *mim_engine_free(struct mim_engine *engine) {
     free(engine->command_numbers);
     free(engine->command_struct);
     free(engine->event_struct);
+    free(engine->event_blanks);
     free(engine->scratch);
     free(engine->decision);
     free(engine->upcasting);

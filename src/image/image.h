@@ -156,6 +156,8 @@ bool mim_index_remove(struct mim_arena *arena, struct mim_index *index, uint32_t
 bool mim_index_renumber(struct mim_arena *arena, struct mim_index *index, uint32_t hash, uint32_t from, uint32_t to);
 /** Prefetches the bucket of a hash. */
 void mim_index_prefetch(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash);
+/** Some time after mim_index_prefetch: prefetches the bucket's overflow bucket, where it has one. */
+void mim_index_prefetch_chain(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash);
 /** Releases everything: an empty index. */
 void mim_index_clear(struct mim_arena *arena, struct mim_index *index);
 

@@ -60,6 +60,13 @@ void mim_index_prefetch(const struct mim_arena *arena, const struct mim_index *i
     }
 }
 
+void mim_index_prefetch_chain(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash) {
+    const struct index_bucket *next = index->buckets == 0 ? NULL : bucket_next(arena, index_home(arena, index, hash));
+    if (next != NULL) {
+        __builtin_prefetch(next, 1);
+    }
+}
+
 bool mim_index_find(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash,
                     mim_index_match_fn *match, const void *context, uint32_t *ret_number) {
     if (index->buckets == 0) {
@@ -123,6 +130,9 @@ static bool index_split(struct mim_arena *arena, struct mim_index *index) {
     uint64_t round = index_round(index);
     struct index_bucket *lower = mim_slots_at(arena, &index->table, index->buckets - round);
     index->buckets++;
+    const struct index_bucket *then = mim_slots_at(arena, &index->table, index->buckets - index_round(index));
+    __builtin_prefetch(arena->base +
+                       (then->tail & BUCKET_NEXT_MASK)); /* what the next split looks at; any address will do */
 
     struct index_bucket copy = *lower;
     struct index_bucket *overflow = bucket_next(arena, lower);

@@ -45,13 +45,20 @@ void mim_text_clear(struct mim_arena *arena, struct mim_text *text) {
     text->bits = 0;
 }
 
-static uint64_t text_pack_inline(struct mim_slice value) {
-    uint8_t packed[8] = {0};
-    if (value.size > 0) {
-        packed[0] = (uint8_t)(value.size << 1 | 1u);
-        memcpy(packed + 1, value.data, value.size);
+/** Up to 7 bytes as a word, the first lowest. By overlapping loads: bytes copied one way and read back another would have
+ *  to leave the processor's store buffer in between. */
+static uint64_t text_word(const uint8_t *data, size_t size) {
+    if (size >= 4) {
+        return mim_get32(data) | (uint64_t)mim_get32(data + size - 4) << (8 * (size - 4));
     }
-    return mim_get64(packed);
+    if (size >= 2) {
+        return mim_get16(data) | (uint64_t)mim_get16(data + size - 2) << (8 * (size - 2));
+    }
+    return size == 0 ? 0 : data[0];
+}
+
+static uint64_t text_pack_inline(struct mim_slice value) {
+    return value.size == 0 ? 0 : text_word(value.data, value.size) << 8 | (uint64_t)value.size << 1 | 1u;
 }
 
 /** Writes into the block that is there, of the same class; the value may lie inside it. */

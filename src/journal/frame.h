@@ -85,6 +85,11 @@ struct mim_record {
 
 /** Decodes the record at bytes[0..available); returns its size in bytes (padded), 0 when it is malformed. */
 size_t mim_record_decode(const uint8_t *bytes, size_t available, struct mim_record *ret_record);
+/** Walks over the records of a frame of `size` bytes (a multiple of 8, as frames are) from *offset on; the first stands at
+ *  MIM_FRAME_HEADER_SIZE. Checks each as mim_record_decode does and that it stands where it says, writes the offsets of
+ *  up to `most` of them and returns how many. *offset is then behind the last of these; fewer than `most` with *offset <
+ *  size: the record there is malformed. */
+uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, uint32_t *offset, uint32_t most, uint32_t *ret_offsets);
 /** Finds a part; false when absent or malformed. */
 bool mim_record_part(const struct mim_record *record, uint16_t part_flag, struct mim_slice *ret_part);
 

@@ -62,6 +62,50 @@ size_t mim_record_decode(const uint8_t *bytes, size_t available, struct mim_reco
     return size;
 }
 
+/** Size of a well-formed record without parts at offset `at` of its frame; 0: it has parts, or something is wrong. Nearly
+ *  every record is one: its checks are a few words put together. */
+static inline uint64_t plain_size(const uint8_t *bytes, uint64_t available, uint32_t at) {
+    uint64_t first = mim_get64(bytes); /* payload size, type, flags */
+    uint64_t unpadded = (uint64_t)MIM_RECORD_HEADER_SIZE + (uint32_t)first;
+    uint64_t size = mim_align8(unpadded);
+    if (MIM_UNLIKELY(size > available)) {
+        return 0;
+    }
+    uint64_t other_flags = first >> 50;
+    uint64_t reserved = mim_get64(bytes + 32) >> 48;
+    uint64_t padding = mim_get64(bytes + size - 8) >> 1 >> (63u - 8u * (unsigned)(size - unpadded));
+    bool plain = (other_flags | reserved | padding | (mim_get32(bytes + 24) ^ at)) == 0 &&
+                 (first & 0xffff00000000u) != 0 && mim_get32(bytes + 28) <= at;
+    return MIM_LIKELY(plain) ? size : 0;
+}
+_Static_assert((MIM_FLAG_TX_FIRST | MIM_FLAG_TX_LAST) == 3, "the flags of a plain record are the two lowest bits");
+
+/** Size of any record at offset `at`, 0 when it is malformed; kept out of the walk, whose registers it would take. */
+__attribute__((noinline)) static uint64_t any_size(const uint8_t *bytes, uint64_t available, uint32_t at) {
+    struct mim_record record;
+    size_t size = mim_record_decode(bytes, available, &record);
+    return size != 0 && record.frame_offset == at ? size : 0;
+}
+
+uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, uint32_t *offset, uint32_t most, uint32_t *ret_offsets) {
+    uint32_t at = *offset;
+    uint32_t count = 0;
+    MIM_ASSERT(size % 8u == 0 && at % 8u == 0);
+    while (count < most && at < size) {
+        uint64_t step = plain_size(frame + at, size - at, at);
+        if (MIM_UNLIKELY(step == 0)) {
+            step = any_size(frame + at, size - at, at);
+            if (step == 0) {
+                break;
+            }
+        }
+        ret_offsets[count++] = at;
+        at += (uint32_t)step;
+    }
+    *offset = at;
+    return count;
+}
+
 bool mim_record_part(const struct mim_record *record, uint16_t part_flag, struct mim_slice *ret_part) {
     MIM_ASSERT((part_flag & MIM_PARTS_MASK) != 0 && (part_flag & (part_flag - 1u)) == 0);
     if ((record->flags & part_flag) == 0) {

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "image/image.h"
 #include "model/check.h"
+#include "model/field.h"
 
 #define MIM_SLOT_HEAD_SIZE 24u /* the engine's head of every slot */
 
@@ -211,12 +212,20 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
 static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 struct counts {
-    uint32_t events, commands, listeners, gaps;
+    uint32_t events, commands, listeners, gaps, blank_bytes;
 };
+
+static uint32_t round_up8(uint32_t size) { return (size + 7u) & ~7u; }
 
 static struct counts model_counts(const struct mim_model *model) {
     struct counts counts = {0};
     for (uint32_t i = 0; i < model->aggregate_count; i++) {
+        for (uint32_t n = 0; n < model->aggregates[i].event_count; n++) {
+            counts.blank_bytes += round_up8(model->aggregates[i].events[n].size);
+        }
+        for (uint32_t n = 0; n < model->aggregates[i].retired_count; n++) {
+            counts.blank_bytes += round_up8(model->aggregates[i].retired[n].size);
+        }
         counts.events += model->aggregates[i].event_count + model->aggregates[i].retired_count;
         counts.commands += model->aggregates[i].command_count;
         for (uint32_t k = 0; k < model->aggregates[i].event_count; k++) {
@@ -267,6 +276,26 @@ static void compile_struct(struct mim_compiled_event *event, struct layout *layo
     }
 }
 
+/** What decoding needs: the default struct, and how much of a payload stands as in the struct. */
+static void compile_decoding(struct mim_compiled *compiled, struct mim_compiled_event *event) {
+    const struct mim_field *fields = event->type != NULL ? event->type->fields : event->retired->fields;
+    uint32_t count = event->type != NULL ? event->type->field_count : event->retired->field_count;
+    event->blank = compiled->blanks_size;
+    compiled->blanks_size += round_up8(event->type != NULL ? event->type->size : event->retired->size);
+    for (uint32_t i = 0; i < count; i++) {
+        mim_field_fill_default(&fields[i], mim_field_at(&fields[i], compiled->blanks + event->blank));
+    }
+    event->in_place = event->type != NULL ? 0 : -1;
+    for (uint32_t i = 0; event->type != NULL && i < count; i++) {
+        enum mim_field_type type = fields[i].type;
+        bool wide = type == MIM_I64 || type == MIM_U64 || type == MIM_F64 || type == MIM_TIMESTAMP;
+        if (!wide || (fields[i].flags & MIM_LIST) != 0 || fields[i].offset != i * 8u) {
+            break;
+        }
+        event->in_place += 8;
+    }
+}
+
 static void compile_event(struct mim_compiled *compiled, struct layout *layout, unsigned aggregate, uint32_t n) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
     bool retired = n >= type->event_count;
@@ -279,7 +308,9 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
         .index = (uint16_t)index,
         .full_name = layout->names[index],
         .projections = layout->listeners,
+        .evolve = retired ? NULL : type->events[n].evolve,
     };
+    compile_decoding(compiled, event);
     (void)snprintf(layout->names[index], sizeof(layout->names[index]), "%s.%s", type->name,
                    retired ? event->retired->name : event->type->name);
     compile_struct(event, layout);
@@ -358,10 +389,11 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     size_t events = (counts.events + 1) * sizeof(struct mim_compiled_event);
     size_t commands = (counts.commands + 1) * sizeof(struct mim_compiled_command);
     size_t listeners = (counts.listeners + 1) * sizeof(struct mim_compiled_projection_on);
+    size_t blanks = counts.blank_bytes;
     size_t gaps = counts.gaps * sizeof(struct mim_compiled_gap);
     size_t names = (counts.events + 1) * sizeof(*ret_layout->names);
     struct mim_compiled *compiled = calloc(1, sizeof(*compiled));
-    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + gaps + names);
+    uint8_t *storage = compiled == NULL ? NULL : calloc(1, events + commands + listeners + blanks + gaps + names);
     if (storage == NULL) {
         free(compiled);
         return NULL;
@@ -371,8 +403,9 @@ static struct mim_compiled *compiled_allocate(const struct mim_model *model, str
     compiled->events = (void *)storage;
     compiled->commands = (void *)(storage + events);
     ret_layout->listeners = (void *)(storage + events + commands);
-    ret_layout->gaps = (void *)(storage + events + commands + listeners);
-    ret_layout->names = (void *)(storage + events + commands + listeners + gaps);
+    compiled->blanks = storage + events + commands + listeners;
+    ret_layout->gaps = (void *)(storage + events + commands + listeners + blanks);
+    ret_layout->names = (void *)(storage + events + commands + listeners + blanks + gaps);
     return compiled;
 }
 

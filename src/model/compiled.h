@@ -21,6 +21,9 @@ struct mim_compiled_event {
     uint32_t gap_count;
     const struct mim_compiled_gap
         *gaps; /* bytes of the struct that no field describes: not stored, so zero to evolve */
+    void (*evolve)(struct mim_evolution *e, void *state, const void *event); /* the type's; NULL for a retired one */
+    int32_t in_place; /* bytes of leading 8-byte fields that stand in the struct as in a payload; -1: a retired one */
+    uint32_t blank;   /* where in `blanks` a struct with every field missing stands */
 };
 
 struct mim_compiled_gap {
@@ -50,6 +53,8 @@ struct mim_compiled {
     uint32_t first_command[MIM_AGGREGATE_TYPES_MAX];
     uint32_t slot_size
         [MIM_AGGREGATE_TYPES_MAX]; /* slot header (24 bytes) + state, rounded up to 8; 64 at most shares a line */
+    uint8_t *blanks;               /* of all events, 8-aligned each */
+    uint32_t blanks_size;
     uint32_t event_struct_size_max;
     uint32_t command_struct_size_max;
     void *storage; /* owned memory behind the arrays */

@@ -10,23 +10,28 @@
 #define LEDGER_SCAN    8u   /* currencies looked through before the map is asked */
 #define LEDGER_TOP_MAX 10000
 
+/** Looks through the first currencies, among which it nearly always is; UINT32_MAX when it is not. */
+static inline uint32_t currency_scan(const struct ledger_currency *items, uint32_t count, const struct mim_text *name) {
+    for (uint32_t i = 0; i < count && i < LEDGER_SCAN; i++) {
+        if (items[i].name.bits == name->bits) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}
+
 /** Index of a currency; UINT32_MAX when it is not there. */
 static uint32_t currency_find(const struct mim_host *host, const struct ledger_totals *totals,
                               const struct mim_text *name) {
     uint32_t count = totals->currencies.count;
-    for (uint32_t i = 0; i < count && i < LEDGER_SCAN; i++) {
-        const struct ledger_currency *currency =
-            mim_vec_at(host, &totals->currencies, sizeof(struct ledger_currency), i);
-        if (currency->name.bits == name->bits) {
-            return i;
-        }
-    }
+    uint32_t n = currency_scan(mim_vec_items(host, &totals->currencies), count, name);
     const uint32_t *number =
-        count <= LEDGER_SCAN ? NULL : mim_map_find(host, &totals->numbers, mim_text_get(host, name));
-    return number == NULL ? UINT32_MAX : *number;
+        n != UINT32_MAX || count <= LEDGER_SCAN ? NULL : mim_map_find(host, &totals->numbers, mim_text_get(host, name));
+    return number == NULL ? n : *number;
 }
 
-static struct ledger_currency *currency_edit(struct mim_evolution *e, struct ledger_totals *totals,
+/** A currency beyond the first, or one that is new. */
+static struct ledger_currency *currency_make(struct mim_evolution *e, struct ledger_totals *totals,
                                              const struct mim_text *name) {
     const struct mim_host *host = mim_evolution_host(e);
     uint32_t n = currency_find(host, totals, name);
@@ -39,6 +44,20 @@ static struct ledger_currency *currency_edit(struct mim_evolution *e, struct led
     struct ledger_currency *currency = mim_vec_push(e, &totals->currencies, sizeof(struct ledger_currency));
     mim_text_set(e, &currency->name, text);
     return currency;
+}
+
+/** One among the first currencies: no call, no change of the vector. NULL: it is not there. */
+static inline struct ledger_currency *currency_near(struct mim_evolution *e, struct ledger_totals *totals,
+                                                    const struct mim_text *name) {
+    struct ledger_currency *items = mim_vec_edit_items(e, &totals->currencies);
+    uint32_t n = currency_scan(items, totals->currencies.count, name);
+    return n != UINT32_MAX ? &items[n] : NULL;
+}
+
+static struct ledger_currency *currency_edit(struct mim_evolution *e, struct ledger_totals *totals,
+                                             const struct mim_text *name) {
+    struct ledger_currency *currency = currency_near(e, totals, name);
+    return currency != NULL ? currency : currency_make(e, totals, name);
 }
 
 static const struct ledger_currency *currency_of(struct mim_decision *d, const struct ledger_account *account) {
@@ -65,9 +84,9 @@ static void bound_raise(struct mim_evolution *e, struct ledger_totals *totals, i
     if (block >= totals->bounds.count) {
         mim_vec_resize(e, &totals->bounds, sizeof(int64_t), block + 1);
     }
-    int64_t *bound = mim_vec_edit(e, &totals->bounds, sizeof(int64_t), block);
-    if (balance > *bound) {
-        *bound = balance;
+    int64_t *bounds = mim_vec_edit_items(e, &totals->bounds);
+    if (balance > bounds[block]) {
+        bounds[block] = balance;
     }
 }
 
@@ -79,14 +98,35 @@ void ledger_project_opened(struct mim_evolution *e, struct ledger_totals *totals
     bound_raise(e, totals, 0);
 }
 
-void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account,
-                          int64_t amount) {
+/** A currency that is new or far, or an account whose block has no bound yet. */
+__attribute__((noinline)) static void moved_slowly(struct mim_evolution *e, struct ledger_totals *totals,
+                                                   const struct ledger_account *account, int64_t amount) {
     struct ledger_currency *currency = currency_edit(e, totals, &account->currency);
     if (amount > 0) {
         currency->deposited = ledger_plus(currency->deposited, amount);
         bound_raise(e, totals, account->balance);
     } else {
         currency->withdrawn = ledger_minus(currency->withdrawn, amount);
+    }
+}
+
+/** What nearly every event does, without a call. */
+void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account,
+                          int64_t amount) {
+    struct ledger_currency *currency = currency_near(e, totals, &account->currency);
+    uint32_t block = mim_evolution_number(e) / LEDGER_BLOCK;
+    if (currency == NULL || block >= totals->bounds.count) {
+        moved_slowly(e, totals, account, amount);
+        return;
+    }
+    if (amount <= 0) {
+        currency->withdrawn -= amount;
+        return;
+    }
+    currency->deposited += amount;
+    int64_t *bounds = mim_vec_edit_items(e, &totals->bounds);
+    if (account->balance > bounds[block]) {
+        bounds[block] = account->balance;
     }
 }
 

@@ -3,6 +3,7 @@
 // to this journal.
 #include <stdio.h>
 
+#include "snapshot/read_thread.h"
 #include "snapshot/snapshot.h"
 
 /** LSN up to which usable snapshots of this history show the journal to have been durable. */
@@ -110,6 +111,9 @@ int mim_snapshot_recover(struct mim_storage storage, const struct mim_engine_opt
     }
     if (rc == 0) {
         rc = snapshots_evidence(storage, &segments, &options.torn_evidence_lsn, reterr);
+    }
+    if (restore_options->threads > 1 && options.source == NULL) {
+        options.source = &mim_read_thread;
     }
     struct mim_engine *engine = NULL;
     if (rc == 0) {

@@ -99,11 +99,14 @@ MIM_CHECKED int mim_snapshot_discard(struct mim_storage storage, mim_position_t 
 MIM_CHECKED int mim_snapshot_verify(struct mim_storage storage, const struct mim_snapshot_header *header,
                                     unsigned threads, const _Atomic int *stop, struct mim_error *reterr);
 
+/** Cores this process may run on: a fitting number of threads. */
+unsigned mim_snapshot_cores(void);
+
 enum mim_verify { MIM_VERIFY_EAGER, MIM_VERIFY_BACKGROUND, MIM_VERIFY_OFF };
 
 struct mim_restore_options {
     enum mim_verify verify;
-    unsigned threads;            /* for EAGER */
+    unsigned threads;            /* for EAGER; mim_snapshot_recover reads a long tail ahead on a second one */
     mim_position_t position_max; /* only snapshots at or before it; UINT64_MAX: any */
     mim_lsn_t lsn_max;           /* end of the journal as far as known; UINT64_MAX: any */
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Checking a snapshot's blocks at memory speed: the file is read by as many threads as are given, each a stripe of runs.
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -9,6 +10,12 @@
 
 #define MIM_VERIFY_RUN_SIZE    (1u << 20)
 #define MIM_VERIFY_THREADS_MAX 16u
+
+unsigned mim_snapshot_cores(void) {
+    cpu_set_t cores;
+    int count = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    return count > (int)MIM_VERIFY_THREADS_MAX ? MIM_VERIFY_THREADS_MAX : (unsigned)count;
+}
 
 struct verifying {
     struct mim_storage storage;

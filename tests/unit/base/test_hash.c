@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <xxhash.h>
 
 #include "base/hash.h"
 
@@ -37,10 +38,26 @@ static void test_every_byte_and_the_seed_count(void **state) {
     assert_true(hash == mim_hash64(bytes, sizeof(bytes), 1));
 }
 
+/** Whatever instructions the processor has: the numbers of the library, which chooses the plain ones. */
+static void test_every_length_hashes_as_in_the_library(void **state) {
+    (void)state;
+    static uint8_t bytes[70000];
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        bytes[i] = (uint8_t)(i * 131u + (i >> 8));
+    }
+    for (size_t size = 0; size < 3000; size++) {
+        assert_true(mim_hash64(bytes + size % 64, size, size % 7) ==
+                    XXH3_64bits_withSeed(bytes + size % 64, size, size % 7));
+    }
+    assert_true(mim_hash64(bytes, sizeof(bytes), 0) == XXH3_64bits(bytes, sizeof(bytes)));
+    assert_true(mim_hash64(bytes, sizeof(bytes), 9) == XXH3_64bits_withSeed(bytes, sizeof(bytes), 9));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_hashes_to_the_published_values),
         cmocka_unit_test(test_every_byte_and_the_seed_count),
+        cmocka_unit_test(test_every_length_hashes_as_in_the_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

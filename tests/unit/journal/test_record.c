@@ -178,6 +178,79 @@ static void test_random_bytes_never_lead_outside(void **state) {
     }
 }
 
+/** Records of a frame: payloads of every size up to 40, some with parts. Returns the frame's size. */
+static uint32_t walk_frame(uint8_t *frame) {
+    uint32_t size = MIM_FRAME_HEADER_SIZE;
+    memset(frame, 0, MIM_FRAME_HEADER_SIZE);
+    for (unsigned n = 0; n <= 40; n++) {
+        struct mim_record record = RECORD;
+        struct mim_record_parts parts = {.flags = (uint16_t)(n % 5u == 0 ? MIM_PART_KEY : 0)};
+        parts.part[2] = mim_slice_of(TEXT, n);
+        record.flags = (uint16_t)(n % 4u);
+        record.frame_offset = size;
+        record.tx_offset = n % 2u == 0 ? 0 : size;
+        memset(frame + size + MIM_RECORD_HEADER_SIZE, 0xff, n);
+        size += (uint32_t)mim_record_finish(frame + size, &record, n, &parts);
+    }
+    return size;
+}
+
+/** Where the walk must stop, and over how many records it goes: by decoding one by one. */
+static uint32_t walk_slowly(const uint8_t *frame, uint32_t size, uint32_t *ret_offset) {
+    uint32_t count = 0;
+    uint32_t at = MIM_FRAME_HEADER_SIZE;
+    while (at < size) {
+        struct mim_record record;
+        size_t step = mim_record_decode(frame + at, size - at, &record);
+        if (step == 0 || record.frame_offset != at) {
+            break;
+        }
+        at += (uint32_t)step;
+        count++;
+    }
+    *ret_offset = at;
+    return count;
+}
+
+static void test_the_walk_goes_as_far_as_records_are_good(void **state) {
+    (void)state;
+    static uint8_t frame[8192];
+    uint32_t offsets[64];
+    uint32_t slow_at;
+    uint32_t size = walk_frame(frame);
+    for (uint32_t i = 0; i < size * 8u; i++) { /* every bit turned over, and at last none */
+        if (i / 8u >= MIM_FRAME_HEADER_SIZE) {
+            frame[i / 8u] ^= (uint8_t)(1u << i % 8u);
+        }
+        uint32_t at = MIM_FRAME_HEADER_SIZE;
+        uint32_t count = mim_record_walk(frame, size, &at, 64, offsets);
+        assert_int_equal(count, walk_slowly(frame, size, &slow_at));
+        assert_int_equal(at, slow_at);
+        if (i / 8u >= MIM_FRAME_HEADER_SIZE) {
+            frame[i / 8u] ^= (uint8_t)(1u << i % 8u);
+        }
+    }
+    assert_int_equal(walk_slowly(frame, size, &slow_at), 41);
+}
+
+static void test_the_walk_goes_on_where_it_stopped(void **state) {
+    (void)state;
+    static uint8_t frame[8192];
+    uint32_t all[64], some[3];
+    uint32_t size = walk_frame(frame);
+    uint32_t at = MIM_FRAME_HEADER_SIZE;
+    assert_int_equal(mim_record_walk(frame, size, &at, 64, all), 41);
+    at = MIM_FRAME_HEADER_SIZE;
+    for (unsigned n = 0; n < 41;) {
+        uint32_t count = mim_record_walk(frame, size, &at, 3, some);
+        assert_int_equal(count, n + 3 <= 41 ? 3 : 41 - n);
+        assert_memory_equal(some, all + n, count * sizeof(*all));
+        n += count;
+    }
+    assert_int_equal(at, size);
+    assert_int_equal(mim_record_walk(frame, size, &at, 3, some), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_without_parts_comes_back_for_every_payload_size),
@@ -187,6 +260,8 @@ int main(void) {
         cmocka_unit_test(test_reserved_bits_and_padding_must_be_zero),
         cmocka_unit_test(test_sizes_that_lie_are_refused),
         cmocka_unit_test(test_random_bytes_never_lead_outside),
+        cmocka_unit_test(test_the_walk_goes_as_far_as_records_are_good),
+        cmocka_unit_test(test_the_walk_goes_on_where_it_stopped),
     };
     return cmocka_run_group_tests_name("record", tests, NULL, NULL);
 }
