@@ -177,7 +177,7 @@ static void call_make(struct mim_publisher *p, uint64_t deadline_ns) {
 void mim_publish_entries(struct mim_publisher *p, uint64_t deadline_ns) {
     while (p->phase == MIM_PUBLISH_LIVE && mim_publish_entries_due(p)) {
         mim_position_t before = p->cursor.position;
-        call_make(p, deadline_ns);
+        call_make(p, deadline_ns + MIM_PUBLISH_SLICE_NS); /* what was begun is better filled */
         if (p->cursor.position == before || mim_publish_now(p) >= deadline_ns) {
             break;
         }

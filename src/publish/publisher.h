@@ -27,7 +27,7 @@ enum mim_publish_on_gap { MIM_PUBLISH_STOP, MIM_PUBLISH_REFILL, MIM_PUBLISH_NEW_
 #define MIM_PUBLISH_CHANNEL        "memimage:"
 #define MIM_PUBLISH_AUDIENCE       "memimage:audience:"
 #define MIM_PUBLISH_MEMORY         "publish.state" /* file in the data directory */
-#define MIM_PUBLISH_SLICE_NS       150000ull       /* of one turn: what it may add to others' latency */
+#define MIM_PUBLISH_SLICE_NS       60000ull /* of a turn: no call is begun behind it, none goes on for twice it */
 #define MIM_PUBLISH_BACKOFF_MIN_MS 100u
 #define MIM_PUBLISH_BACKOFF_MAX_MS 5000u
 #define MIM_PUBLISH_PATIENCE_NS    5000000000ull /* for a connection, and for the next answer */
