@@ -85,6 +85,10 @@ static int one_call(struct mim_storage s, mim_file_t file, enum mim_sim_call cal
         return mim_storage_make_dir(s, "d", e);
     case MIM_SIM_LIST:
         return mim_storage_list(s, ".", no_entry, NULL, e);
+    case MIM_SIM_LINK:
+        return mim_storage_link(s, "none", s, "linked", e) == MIM_E_NOT_FOUND ? 0 : MIM_E_IO;
+    case MIM_SIM_SHARE:
+        return mim_file_share(s, file, file, 0, 0, e);
     default:
         fail();
         return 0;
