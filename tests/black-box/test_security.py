@@ -421,6 +421,11 @@ def overload(t):
     clients = [t.client(server) for _ in range(300)]
     for client in clients:
         client.send("AUTH", "p", "guess")
+    # one address cannot fill the queue
+    wait_for(lambda: info(root, "auth_overloaded") > 200, 20, "most to be refused")
+    with socket.create_connection(("127.0.0.1", server.port), source_address=("127.0.0.2", 0), timeout=20) as other:
+        other.sendall(encode("AUTH", "p", "people choose"))
+        equal(other.recv(100), b"+OK\r\n", "another address")
     worst = 0.0
     for _ in range(50):
         begun = time.monotonic()
