@@ -164,10 +164,11 @@ static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct m
 static int snapshot_replay(struct mim_storage storage, const struct mim_compiled *compiled, mim_lsn_t limit,
                            struct watching *watching, struct made *ret_made, struct mim_error *reterr) {
     struct mim_engine_options engine_options = {.compiled = compiled};
-    struct mim_restore_options restore = {.verify = MIM_VERIFY_EAGER,
-                                          .threads = limit != 0 ? 1 : mim_snapshot_cores(), /* a server at work needs the others */
-                                          .position_max = UINT64_MAX,
-                                          .lsn_max = limit == 0 ? UINT64_MAX : limit};
+    struct mim_restore_options restore = {
+        .verify = MIM_VERIFY_EAGER,
+        .threads = limit != 0 ? 1 : mim_snapshot_cores(), /* a server at work needs the others */
+        .position_max = UINT64_MAX,
+        .lsn_max = limit == 0 ? UINT64_MAX : limit};
     struct mim_recovery_options recovery_options = {
         .progress = on_progress, .progress_context = watching, .limit = limit};
     return mim_snapshot_recover(storage, &engine_options, &restore, &recovery_options, &ret_made->engine,

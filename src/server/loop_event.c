@@ -232,8 +232,7 @@ static void turn_end(struct mim_server *server) {
 /** True when the next turn may wait for sockets. */
 static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
     if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server) ||
-        mim_replication_busy(server) ||
-        (server->publisher != NULL && mim_publisher_busy(server->publisher))) {
+        mim_replication_busy(server) || (server->publisher != NULL && mim_publisher_busy(server->publisher))) {
         return false;
     }
     if (server->options.busy_poll_us != 0) {

@@ -77,7 +77,7 @@ struct mim_replication {
     unsigned feed_count, streaming_count;
     bool acks_moved;
     mim_position_t confirmed_position; /* at the appender's confirmed_lsn */
-    bool more; /* a feed has frames to send and room for them */
+    bool more;                         /* a feed has frames to send and room for them */
     struct {
         mim_lsn_t lsn;
         uint64_t at_ns;
