@@ -4,7 +4,9 @@
 // and evolving, not a miss.
 #include "engine/internal.h"
 
-#define MIM_APPLY_BATCH 32u /* two batches are on the way: more than the misses a core can have outstanding */
+#define MIM_APPLY_BATCH   16u   /* fewer than the misses a core can have outstanding: looking never waits */
+#define MIM_APPLY_BATCHES 2u    /* on the way at once: together they cover the latency of a miss */
+#define MIM_APPLY_BYTES   2048u /* of records fetched ahead: they may come from another core's cache */
 
 /** A record looked at; what it touches is being fetched. All that applying it needs at once stands here, so that the
  *  processor, when it has guessed the event's type wrongly, finds out soon. */
@@ -36,7 +38,7 @@ struct applying {
     uint32_t keys_ahead; /* keys looked at and not yet remembered */
     struct mim_slice key; /* of the transaction being applied; data NULL: none */
     mim_version_t key_version;
-    struct apply_batch batches[2];
+    struct apply_batch batches[MIM_APPLY_BATCHES];
 };
 
 __attribute__((cold)) static int apply_damaged(const struct applying *a, uint32_t offset, const char *what,
@@ -82,6 +84,7 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
     for (uint32_t i = 0; i < batch->count; i++) {
         struct apply_seen *seen = &batch->items[i];
         const uint8_t *at = bytes + offsets[i];
+        __builtin_prefetch(at + MIM_APPLY_BYTES);
         uint16_t type = mim_get16(at + 4);
         const struct mim_bound_event *bound = &engine->bound[type <= MIM_CATALOG_MAX ? type : 0];
         seen->offset = offsets[i];
@@ -368,14 +371,16 @@ static int apply_batch(struct applying *a, const struct apply_batch *batch, stru
 
 static int apply_records(struct applying *a, struct mim_error *reterr) {
     unsigned turn = 0;
-    look_ahead(a, &a->batches[0]);
+    for (unsigned i = 0; i + 1 < MIM_APPLY_BATCHES; i++) {
+        look_ahead(a, &a->batches[i]);
+    }
     while (a->batches[turn].count > 0) {
-        look_ahead(a, &a->batches[turn ^ 1u]);
+        look_ahead(a, &a->batches[(turn + MIM_APPLY_BATCHES - 1) % MIM_APPLY_BATCHES]);
         int rc = apply_batch(a, &a->batches[turn], reterr);
         if (rc != 0) {
             return rc;
         }
-        turn ^= 1u;
+        turn = (turn + 1) % MIM_APPLY_BATCHES;
     }
     if (a->frame->records == NULL && a->ahead < a->size) {
         return apply_damaged(a, a->ahead, "malformed record", reterr);
