@@ -208,6 +208,9 @@ static int apply_change(struct applying *a, const struct mim_bound_event *bound,
     int64_t time_ms = a->frame->header.base_time_ms + mim_get16(at + 34);
     mim_engine_evolve(engine, bound->event, slot, mim_get32(at + 8), engine->root->position, time_ms,
                       engine->event_struct);
+    if (MIM_UNLIKELY(engine->observer != NULL)) {
+        engine->observer->applied(engine->observer->context, bound->event, mim_get32(at + 8));
+    }
     if ((mim_get16(at + 6) & MIM_FLAG_TX_LAST) != 0) {
         engine->root->time_ms = time_ms;
         apply_key_end(a, engine->root->position);

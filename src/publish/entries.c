@@ -86,7 +86,8 @@ static void on_entries(redisAsyncContext *context, void *answer, void *unused) {
     } else if (reply->type != REDIS_REPLY_INTEGER) {
         mim_publish_fail(p, "an answer that Redis would not give: not a Redis?");
     } else {
-        p->acknowledged = call.upto;
+        /* what was looked at since and not wanted counts when nothing else is on its way */
+        p->acknowledged = p->calls.count == 0 ? p->cursor.position - 1 : call.upto;
         p->acknowledged_id = call.last_id;
         p->events_done += call.events;
         mim_publish_proven(p);

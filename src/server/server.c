@@ -227,6 +227,7 @@ static int engine_open(struct mim_server *server, struct mim_error *reterr) {
     int rc = journal_open(server, &is_there, reterr);
     if (rc == 0 && is_there) {
         rc = mim_snapshotter_open(server, reterr);
+        rc = rc != 0 ? rc : mim_publishing_open(server, reterr); /* off: a primary starts it when it is ready */
         rc = rc != 0 ? rc : runners_open(server, reterr);
     }
     server->opening = false;
@@ -335,6 +336,11 @@ static void server_close(struct mim_server *server) {
     engine_close(server);
     mim_replication_close(server);
     mim_security_close(server);
+    sigset_t stops;
+    (void)sigemptyset(&stops);
+    (void)sigaddset(&stops, SIGTERM);
+    (void)sigaddset(&stops, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &stops, NULL); /* the loop's handlers go: the exit status is decided */
     mim_loop_close(server);
     if (server->storage_ready) {
         mim_file_close(server->storage, server->lock);
