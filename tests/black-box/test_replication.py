@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 
-from harness import check, equal, error, main, memimage, test, wait_for
+import publish_support
+from harness import Skip, check, equal, error, main, memimage, test, wait_for
 from keyed import SHARED, Record, Worker, check_record, resend_all
 from ledger import balance, deposit, digest, dumped_events, offline_digest, open_account, version
 from resp import Client, Closed, RespError
@@ -461,6 +462,81 @@ def hostile_primary(t):
     equal(asked(follower, "PING"), "PONG", "the standby lives")
     stop.set()
     listener.close()
+
+
+@test("a standby whose state differs from the primary's stops, loudly")
+def differs(t):
+    models = os.environ.get("MEMIMAGE_MODELS")
+    if not models:
+        raise Skip("MEMIMAGE_MODELS is not set")
+    options = ("--model", os.path.join(models, "dice-pointer.so"), "--replica-digest", "1")
+    server = primary(t, *options)
+    follower = standby_of(t, server, *options)
+    wait_for(lambda: is_following(follower), 20, "the standby")
+    with server.client() as c:
+        for value in (1, 13, 2):
+            c.call("DO", "dice/d", "Roll", "value", value)
+
+        def gone():
+            c.call("DO", "dice/d", "Roll", "value", 3)
+            return not follower.process.running()
+
+        wait_for(gone, 30, "the standby to stop")
+    equal(follower.process.wait(), 3, "its exit status")
+    check("digest_differs" in follower.stderr(), "it says why")
+
+
+@test("a standby authenticates like any client")
+def authenticates(t):
+    server = t.new_server(args=("--requirepass", "secret"), keep_port=True).launch()
+    wait_for(lambda: "ready" in server.stderr(), 20, "the primary")
+    stranger = t.new_server(args=("--replica-of", f"127.0.0.1:{server.port}"), keep_port=True).start()
+    wait_for(lambda: "NOAUTH" in stranger.stderr(), 20, "the stranger to be refused")
+    follower = t.new_server(args=("--replica-of", f"127.0.0.1:{server.port}", "--primary-password", "secret"),
+                            keep_port=True).start()
+    with server.client() as c:
+        c.call("AUTH", "secret")
+        open_account(c, "a")
+        wait_for(lambda: position(follower) == 1, 20, "the standby")
+
+
+@test("on promotion publication goes on where the old primary stopped, without gap or repeat")
+def publication(t):
+    target = publish_support.redis(t, "--appendonly", "yes", "--appendfsync", "always")
+    options = ("--publish", target.url, "--publish-state", "--sync-replicas", "1", "--sync-timeout", "20000")
+    server = primary(t, *options)
+    follower = standby_of(t, server, *options)
+    caught_up(server, follower)
+    equal(publish_support.info(follower)["publish_state"], "off", "a standby does not publish")
+    with server.client() as c:
+        for name in range(5):
+            open_account(c, f"a-{name}")
+    for _ in range(max(2, ROUNDS // 2)):
+        acknowledged = []
+
+        def load(port=server.port, acknowledged=acknowledged):
+            try:
+                with Client(port) as client:
+                    while True:
+                        acknowledged += client.pipeline(
+                            [("DO", f"account/a-{n % 5}", "Deposit", "amount", 1) for n in range(50)])
+            except (Closed, OSError):
+                pass
+
+        worker = threading.Thread(target=load)
+        worker.start()
+        time.sleep(0.4)
+        server.kill()
+        worker.join(20)
+        equal(asked(follower, "REPLICAOF", "NO", "ONE"), "OK", "promotion")
+        server.args = ["--replica-of", f"127.0.0.1:{follower.port}", *options]
+        server.start()
+        caught_up(follower, server)
+        server, follower = follower, server
+        publish_support.wait_states(server)
+    found = publish_support.check_stream(target, server)
+    publish_support.check_states(target, server, [f"a-{name}" for name in range(5)])
+    check(len(found) > 100, f"{len(found)} entries")
 
 
 class Proxy:
