@@ -211,9 +211,11 @@ static void lookup_tick(struct mim_publisher *p) {
     char address[INET6_ADDRSTRLEN] = "";
     for (const struct addrinfo *at = rc == 0 ? p->lookup->ar_result : NULL; at != NULL && address[0] == '\0';
          at = at->ai_next) {
-        const void *bytes = at->ai_family == AF_INET    ? (const void *)&((const struct sockaddr_in *)(const void *)at->ai_addr)->sin_addr
-                            : at->ai_family == AF_INET6 ? (const void *)&((const struct sockaddr_in6 *)(const void *)at->ai_addr)->sin6_addr
-                                                        : NULL;
+        const void *bytes = at->ai_family == AF_INET
+                                ? (const void *)&((const struct sockaddr_in *)(const void *)at->ai_addr)->sin_addr
+                            : at->ai_family == AF_INET6
+                                ? (const void *)&((const struct sockaddr_in6 *)(const void *)at->ai_addr)->sin6_addr
+                                : NULL;
         if (bytes != NULL) {
             (void)inet_ntop(at->ai_family, bytes, address, sizeof(address));
         }
