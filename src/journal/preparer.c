@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Makes the next segment ahead of its use: zero-filled and synced, so that later syncs have no metadata to write and
 // a full disk is noticed before a command is admitted.
+#include <errno.h>
+
 #include "journal/writer_internal.h"
 
 #define MIM_SPARE_TEMPORARY MIM_JOURNAL_DIR "/spare.tmp"
@@ -24,12 +26,18 @@ static uint64_t size_half(const struct mim_ring *ring, uint64_t size) {
     return size < size_min(ring) ? size_min(ring) : size;
 }
 
+/** No descriptor is free: as passing as a full disk, and no reason to stop. */
+static bool descriptors_are_out(const struct mim_error *error) {
+    return error->os_errno == EMFILE || error->os_errno == ENFILE;
+}
+
 static int spare_make(struct mim_storage storage, uint64_t size, struct mim_error *reterr) {
     mim_file_t file = 0;
-    int rc = mim_file_open(storage, MIM_SPARE_TEMPORARY, MIM_OPEN_WRITE | MIM_OPEN_CREATE | MIM_OPEN_EXCLUSIVE, &file,
-                           reterr);
+    struct mim_error why = {0};
+    int rc =
+        mim_file_open(storage, MIM_SPARE_TEMPORARY, MIM_OPEN_WRITE | MIM_OPEN_CREATE | MIM_OPEN_EXCLUSIVE, &file, &why);
     if (rc != 0) {
-        return rc;
+        return mim_error_set(reterr, descriptors_are_out(&why) ? MIM_E_NO_SPACE : rc, "%s", why.text);
     }
     rc = mim_file_preallocate(storage, file, size, reterr);
     mim_file_close(storage, file);

@@ -120,10 +120,10 @@ void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals,
         return;
     }
     if (amount <= 0) {
-        currency->withdrawn -= amount;
+        currency->withdrawn = (int64_t)((uint64_t)currency->withdrawn - (uint64_t)amount);
         return;
     }
-    currency->deposited += amount;
+    currency->deposited = (int64_t)((uint64_t)currency->deposited + (uint64_t)amount);
     int64_t *bounds = mim_vec_edit_items(e, &totals->bounds);
     if (account->balance > bounds[block]) {
         bounds[block] = account->balance;

@@ -13,7 +13,7 @@ import threading
 import time
 
 import publish_support
-from harness import Skip, check, equal, error, main, memimage, test, wait_for
+from harness import Skip, check, equal, error, main, memimage, sanitized, test, wait_for
 from keyed import SHARED, Record, Worker, check_record, resend_all
 from ledger import balance, deposit, digest, dumped_events, offline_digest, open_account, version
 from resp import Client, Closed, RespError
@@ -377,6 +377,8 @@ def slow_standby(t):
         c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "c" * 200)] * 60000)
         grown = server.resident_bytes() - before
         follower.process.signal(signal.SIGCONT)
+    if sanitized():
+        return
     check(grown < 48 << 20, f"the primary grew by {grown} bytes")  # its ring, first used, is 32 MiB of that
     caught_up(server, follower)
 
@@ -469,13 +471,17 @@ def differs(t):
     models = os.environ.get("MEMIMAGE_MODELS")
     if not models:
         raise Skip("MEMIMAGE_MODELS is not set")
-    options = ("--model", os.path.join(models, "dice-pointer.so"), "--replica-digest", "1")
+    # evolve counts how often it met a 13 in this process; a standby that begins with a snapshot has met fewer
+    options = ("--model", os.path.join(models, "dice-counter.so"), "--replica-digest", "1")
     server = primary(t, *options)
-    follower = standby_of(t, server, *options)
+    with server.client() as c:
+        for value in (1, 13):
+            c.call("DO", "dice/d", "Roll", "value", value)
+        c.call("SNAPSHOT")
+    follower = standby_of(t, server, *options, "--replica-history", "tail")
     wait_for(lambda: is_following(follower), 20, "the standby")
     with server.client() as c:
-        for value in (1, 13, 2):
-            c.call("DO", "dice/d", "Roll", "value", value)
+        c.call("DO", "dice/d", "Roll", "value", 13)
 
         def gone():
             c.call("DO", "dice/d", "Roll", "value", 3)
