@@ -346,6 +346,16 @@ static void on_retry(evutil_socket_t fd, short what, void *context) {
 
 /* ----------------------------------------------------------------------- turns */
 
+/** Confirms what is on stable storage here; with durability `none`, which never says so, what is written. */
+static void confirm(struct mim_server *server, bool always) {
+    const struct mim_ring *ring = &server->ring;
+    bool written = server->options.writer.durability == MIM_DURABILITY_NONE;
+    mim_lsn_t lsn = atomic_load_explicit(written ? &ring->gate_lsn : &ring->synced_lsn, memory_order_acquire);
+    mim_position_t position =
+        atomic_load_explicit(written ? &ring->gate_position : &ring->synced_position, memory_order_acquire);
+    mim_standby_confirm(&server->replication.standby, lsn, position, always);
+}
+
 /** How far behind the primary's last word we are, since when. */
 static void lag_look(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
@@ -370,8 +380,7 @@ void mim_link_turn(struct mim_server *server) {
         }
     }
     if (r->talking && server->runners_ready) {
-        mim_standby_confirm(&r->standby, atomic_load_explicit(&server->ring.synced_lsn, memory_order_acquire),
-                            atomic_load_explicit(&server->ring.synced_position, memory_order_acquire), false);
+        confirm(server, false);
         link_send(server);
         lag_look(server);
     }
@@ -389,8 +398,7 @@ void mim_link_tick(struct mim_server *server) {
     }
     if (r->talking && server->runners_ready && server->now_ns - r->said_ns > CONFIRM_NS) {
         r->said_ns = server->now_ns;
-        mim_standby_confirm(&r->standby, atomic_load_explicit(&server->ring.synced_lsn, memory_order_acquire),
-                            atomic_load_explicit(&server->ring.synced_position, memory_order_acquire), true);
+        confirm(server, true);
         link_send(server);
     }
     if (r->talking && r->stalled) {

@@ -340,6 +340,19 @@ def failover(t):
     equal(asked(follower, "ROLE")[0], "master", "role after memimage promote")
 
 
+@test("primaries and standbys of every durability confirm and agree")
+def durabilities(t):
+    for mode in ("interval:50", "none"):
+        server = primary(t, "--durability", mode, "--sync-replicas", "1")
+        follower = standby_of(t, server, "--durability", mode)
+        wait_for(lambda: is_following(follower), 20, "the standby")
+        with server.client() as c:
+            open_account(c, "a")
+            equal(deposit(c, "a", 1), [2, 2], f"a confirmed command with {mode}")
+            equal(c.call("WAIT", 1, 5000), 1, f"WAIT with {mode}")
+        caught_up(server, follower)
+
+
 @test("STATE MIN POSITION reads one's writes on a standby, within bounds")
 def min_position(t):
     server = primary(t)
