@@ -163,7 +163,7 @@ static void section_journal(struct mim_server *server, struct mim_buffer *out) {
         (void)snprintf(history + i * 2, 3, "%02x", point.history.uuid[i]);
     }
     line(out, "history:%s", history);
-    line(out, "epoch:%u", server->epoch);
+    line(out, "epoch:%u", server->appender.epoch);
     line(out, "position:%llu", (ull)point.position);
     line(out, "durable_position:%llu", (ull)atomic_load_explicit(&ring->synced_position, memory_order_acquire));
     line(out, "gate_position:%llu", (ull)atomic_load_explicit(&ring->gate_position, memory_order_acquire));
