@@ -70,6 +70,9 @@ struct mim_bench_requests {
 };
 /** `count` times "DO account/bench-N Deposit amount 1". MEMORY. */
 MIM_CHECKED int mim_bench_requests_make(struct mim_bench_requests *requests, uint32_t count, struct mim_error *reterr);
+/** The requests of a file, in RESP (bench_requests.c). IO, MEMORY, USAGE; deinit it also after failure. */
+MIM_CHECKED int mim_bench_requests_read(struct mim_bench_requests *requests, const char *path,
+                                        struct mim_error *reterr);
 void mim_bench_requests_deinit(struct mim_bench_requests *requests);
 /** Opens those accounts, where they are not open yet. */
 MIM_CHECKED int mim_bench_accounts_open(const struct mim_bench_target *target, uint32_t count,

@@ -24,6 +24,7 @@ struct benching {
     struct mim_bench_target target;
     uint64_t clients, accounts, seconds;
     const char *pipelines;
+    const char *requests_path; /* NULL: deposits */
     bool json;
     struct mim_bench_requests requests;
     struct mim_prng prng;
@@ -141,11 +142,12 @@ static int round_run(struct round *round, struct mim_error *reterr) {
     for (; rc == 0 && opened < b->clients; opened++) {
         rc = client_open(round, &round->clients[opened], reterr);
     }
-    uint64_t frames = mim_bench_info(&b->target, "frames");
-    uint64_t bytes = mim_bench_info(&b->target, "frame_bytes");
+    bool own = b->requests_path == NULL; /* any server may be asked those of a file: INFO is not */
+    uint64_t frames = own ? mim_bench_info(&b->target, "frames") : 0;
+    uint64_t bytes = own ? mim_bench_info(&b->target, "frame_bytes") : 0;
     rc = rc != 0 ? rc : round_loop(round, reterr);
-    round->frames = mim_bench_info(&b->target, "frames") - frames;
-    round->frame_bytes = mim_bench_info(&b->target, "frame_bytes") - bytes;
+    round->frames = own ? mim_bench_info(&b->target, "frames") - frames : 0;
+    round->frame_bytes = own ? mim_bench_info(&b->target, "frame_bytes") - bytes : 0;
     for (uint64_t i = 0; i < opened; i++) {
         (void)mim_replies_free(round->clients[i].replies);
         if (round->clients[i].fd >= 0) {
@@ -209,8 +211,12 @@ static int rounds_run(struct benching *b, struct mim_error *reterr) {
     size_t count;
     int rc = pipelines_parse(b->pipelines, pipelines, &count, reterr);
     rc = rc != 0 ? rc : mim_bench_target_open(&b->target, reterr);
-    rc = rc != 0 ? rc : mim_bench_accounts_open(&b->target, (uint32_t)b->accounts, reterr);
-    rc = rc != 0 ? rc : mim_bench_requests_make(&b->requests, (uint32_t)b->accounts, reterr);
+    if (rc == 0 && b->requests_path != NULL) {
+        rc = mim_bench_requests_read(&b->requests, b->requests_path, reterr);
+    } else {
+        rc = rc != 0 ? rc : mim_bench_accounts_open(&b->target, (uint32_t)b->accounts, reterr);
+        rc = rc != 0 ? rc : mim_bench_requests_make(&b->requests, (uint32_t)b->accounts, reterr);
+    }
     if (rc != 0) {
         return rc;
     }
@@ -256,6 +262,8 @@ int mim_bench_commands(int argc, char **argv) {
         {"pipeline", MIM_OPTION_TEXT, &b.pipelines, "N,...", "commands sent at once, a round each (default 1,16,64)", 0,
          0},
         {"accounts", MIM_OPTION_UNSIGNED, &b.accounts, "N", "accounts, chosen at random (default 10000)", 1, 10000000},
+        {"requests", MIM_OPTION_TEXT, &b.requests_path, "FILE",
+         "RESP requests to send instead, chosen at random, to any server that speaks RESP", 0, 0},
         {"seconds", MIM_OPTION_UNSIGNED, &b.seconds, "N", "measured time of a round (default 3)", 1, 3600},
         {"json", MIM_OPTION_FLAG, &b.json, NULL, "print JSON", 0, 0},
     };
