@@ -61,6 +61,7 @@ void mim_link_stop(struct mim_server *server, const char *why) {
     }
     r->stalled = false;
     r->busy = false;
+    r->deaf = false;
     r->wants_write = false;
     r->sent = 0;
     r->state = MIM_LINK_OFF;
@@ -157,6 +158,10 @@ static void link_welcomed(struct mim_server *server) {
     }
 }
 
+static bool inbox_is_full(const struct mim_replication *r) {
+    return r->standby.inbox.end - r->standby.inbox.begin > LINK_INBOX_PAUSE;
+}
+
 static void link_step(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     struct mim_error error = {0};
@@ -172,18 +177,22 @@ static void link_step(struct mim_server *server) {
         link_welcomed(server);
         link_send(server);
     }
+    if (r->talking && r->deaf && !inbox_is_full(r)) {
+        r->deaf = false;
+        (void)event_add(r->read_event, NULL);
+    }
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *context) {
     (void)what;
     struct mim_server *server = context;
     struct mim_replication *r = &server->replication;
-    if (!r->talking || r->standby.inbox.end - r->standby.inbox.begin > LINK_INBOX_PAUSE) {
-        if (r->talking && !r->stalled) {
-            link_step(server);
-        } else if (r->talking) { /* the journal is full: the socket waits, level-triggered would spin */
-            (void)event_del(r->read_event);
-        }
+    if (!r->talking) {
+        return;
+    }
+    if ((r->stalled || r->busy) && inbox_is_full(r)) { /* the socket waits; level-triggered, it would spin */
+        r->deaf = true;
+        (void)event_del(r->read_event);
         return;
     }
     uint8_t *at = mim_inbox_room(&r->standby.inbox, LINK_READ_SIZE);
@@ -373,11 +382,7 @@ void mim_link_turn(struct mim_server *server) {
         return;
     }
     if (r->stalled || r->busy) {
-        bool paused = r->standby.inbox.end - r->standby.inbox.begin > LINK_INBOX_PAUSE;
         link_step(server);
-        if (r->talking && paused && r->standby.inbox.end - r->standby.inbox.begin <= LINK_INBOX_PAUSE) {
-            (void)event_add(r->read_event, NULL);
-        }
     }
     if (r->talking && server->runners_ready) {
         confirm(server, false);

@@ -52,6 +52,7 @@ struct mim_replication {
     bool talking; /* `standby` is in use */
     bool busy;    /* the machine has more in its inbox */
     bool stalled; /* the journal has no room: tried again when it has moved */
+    bool deaf;    /* the socket is left alone until the machine has worked its inbox off */
     bool wants_write;
     struct mim_standby standby;
     size_t sent; /* bytes of standby.out that have left */
