@@ -5,7 +5,7 @@
 # What building and running needs, and what testing needs beyond that.
 PACKAGES_RUN=(gcc libc6-dev pkg-config meson ninja-build libevent-dev libhiredis-dev libxxhash-dev libjansson-dev
     libcmocka-dev libyajl-dev libssl-dev libcrypt-dev redis-tools python3 xz-utils)
-PACKAGES_TEST=(git openssl strace redis-server clang libclang-rt-14-dev clang-format clang-tidy python3-jsonschema)
+PACKAGES_TEST=(git openssl strace valgrind redis-server clang libclang-rt-14-dev clang-format clang-tidy python3-jsonschema)
 
 say() { printf '%s\n' "$*"; }
 fail() {
