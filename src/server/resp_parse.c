@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 
 enum parse_state { PARSE_START = 0, PARSE_BULK_HEADER, PARSE_BULK, PARSE_INLINE, PARSE_READY };
 
@@ -114,8 +115,47 @@ static enum mim_resp_result parse_start(struct mim_resp_parser *parser, const ui
     return MIM_RESP_MORE;
 }
 
+#define CRLF 0x0a0du /* as mim_get16 reads it */
+
+static inline unsigned digit_of(uint8_t c) { return (unsigned)c - '0'; }
+
+/** The usual case: arguments of up to 99 bytes that are all there. Stops before the first that is not so; what is wrong
+ *  with it is for parse_bulks to say. */
+static void parse_short_bulks(struct mim_resp_parser *parser, const uint8_t *data, size_t size) {
+    const uint8_t *at = data + parser->offset;
+    const uint8_t *end = data + (size < parser->limits.request_size_max ? size : parser->limits.request_size_max);
+    uint32_t remaining = parser->remaining;
+    uint32_t count = parser->count;
+    uint32_t room = parser->capacity - count;
+    uint32_t stop = remaining > room ? remaining - room : 0;
+    while (remaining > stop && end - at >= 6 && at[0] == '$') {
+        size_t bulk = digit_of(at[1]);
+        const uint8_t *from = at + 4;
+        if (mim_get16(at + 2) != CRLF) {
+            bulk = bulk * 10 + digit_of(at[2]);
+            from = at + 5;
+            if (digit_of(at[2]) > 9 || mim_get16(at + 3) != CRLF) {
+                break;
+            }
+        }
+        if (digit_of(at[1]) > 9 || bulk > parser->limits.argument_size_max || (size_t)(end - from) < bulk + 2 ||
+            mim_get16(from + bulk) != CRLF) {
+            break;
+        }
+        parser->spans[count++] = (struct mim_resp_span){.offset = (uint32_t)(from - data), .size = (uint32_t)bulk};
+        at = from + bulk + 2;
+        remaining--;
+    }
+    parser->offset = (size_t)(at - data);
+    parser->count = count;
+    parser->remaining = remaining;
+}
+
 /** All that is there of an array's arguments. */
 static enum mim_resp_result parse_bulks(struct mim_resp_parser *parser, const uint8_t *data, size_t size) {
+    if (parser->state == PARSE_BULK_HEADER) {
+        parse_short_bulks(parser, data, size);
+    }
     while (parser->remaining > 0) {
         size_t at = parser->offset;
         if (parser->state == PARSE_BULK_HEADER) {
