@@ -116,6 +116,19 @@ void mim_engine_execute(struct mim_engine *engine, struct mim_appender *appender
 MIM_CHECKED int mim_engine_note(struct mim_engine *engine, struct mim_appender *appender, struct mim_slice text,
                                 int64_t wall_ms);
 
+/* ------------------------------------------------------------- looking ahead */
+
+/** Several requests are there: what each will touch is fetched into the cache before the first is executed, in three
+ *  steps, each for all of them, as each needs what the one before has fetched. Changes nothing; any address will do. */
+struct mim_ahead {
+    int aggregate; /* -1: nothing to fetch */
+    uint32_t id_hash;
+    mim_stream_t stream;
+};
+void mim_engine_ahead_index(const struct mim_engine *engine, struct mim_slice address, struct mim_ahead *ret_ahead);
+void mim_engine_ahead_slot(const struct mim_engine *engine, struct mim_ahead *ahead);
+void mim_engine_ahead_id(const struct mim_engine *engine, const struct mim_ahead *ahead);
+
 /* --------------------------------------------------------------- reading */
 
 /** Appends the JSON of an aggregate's state. NOT_FOUND: it does not exist (no message); INVALID: unknown type or bad id.

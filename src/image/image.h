@@ -127,6 +127,8 @@ static inline void mim_slots_prefetch(const struct mim_arena *arena, const struc
  * ref to {u32 size, bytes}. */
 /** Borrowed until the text is changed. An inline text borrows the struct itself, hence the pointer. */
 struct mim_slice mim_text_slice(const struct mim_arena *arena, const struct mim_text *text);
+/** Fetches a text that stands in a block of its own into the cache. */
+void mim_text_prefetch(const struct mim_arena *arena, const struct mim_text *text);
 /** Replaces the content; false when the arena is full (unchanged then). */
 MIM_CHECKED bool mim_text_assign(struct mim_arena *arena, struct mim_text *text, struct mim_slice value);
 void mim_text_clear(struct mim_arena *arena, struct mim_text *text);

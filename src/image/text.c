@@ -37,6 +37,12 @@ struct mim_slice mim_text_slice(const struct mim_arena *arena, const struct mim_
     return mim_slice_of(block->bytes, block->size);
 }
 
+void mim_text_prefetch(const struct mim_arena *arena, const struct mim_text *text) {
+    if (text->bits != 0 && !text_is_inline(text)) {
+        __builtin_prefetch(text_block_at(arena, text));
+    }
+}
+
 void mim_text_clear(struct mim_arena *arena, struct mim_text *text) {
     if (text->bits != 0 && !text_is_inline(text)) {
         uint64_t size = text_block_at(arena, text)->size;

@@ -120,15 +120,13 @@ static enum mim_resp_result parse_start(struct mim_resp_parser *parser, const ui
 static inline unsigned digit_of(uint8_t c) { return (unsigned)c - '0'; }
 
 /** The usual case: arguments of up to 99 bytes that are all there. Stops before the first that is not so; what is wrong
- *  with it is for parse_bulks to say. */
-static void parse_short_bulks(struct mim_resp_parser *parser, const uint8_t *data, size_t size) {
-    const uint8_t *at = data + parser->offset;
-    const uint8_t *end = data + (size < parser->limits.request_size_max ? size : parser->limits.request_size_max);
-    uint32_t remaining = parser->remaining;
-    uint32_t count = parser->count;
-    uint32_t room = parser->capacity - count;
-    uint32_t stop = remaining > room ? remaining - room : 0;
-    while (remaining > stop && end - at >= 6 && at[0] == '$') {
+ *  with it is for parse_bulks to say. Returns how many there were; *offset moves behind them. */
+static inline uint32_t short_bulks(const struct mim_resp_limits *limits, const uint8_t *data, size_t size,
+                                   uint32_t wanted, size_t *offset, struct mim_resp_span *ret_spans) {
+    const uint8_t *at = data + *offset;
+    const uint8_t *end = data + (size < limits->request_size_max ? size : limits->request_size_max);
+    uint32_t count = 0;
+    while (count < wanted && end - at >= 6 && at[0] == '$') {
         size_t bulk = digit_of(at[1]);
         const uint8_t *from = at + 4;
         if (mim_get16(at + 2) != CRLF) {
@@ -138,17 +136,38 @@ static void parse_short_bulks(struct mim_resp_parser *parser, const uint8_t *dat
                 break;
             }
         }
-        if (digit_of(at[1]) > 9 || bulk > parser->limits.argument_size_max || (size_t)(end - from) < bulk + 2 ||
+        if (digit_of(at[1]) > 9 || bulk > limits->argument_size_max || (size_t)(end - from) < bulk + 2 ||
             mim_get16(from + bulk) != CRLF) {
             break;
         }
-        parser->spans[count++] = (struct mim_resp_span){.offset = (uint32_t)(from - data), .size = (uint32_t)bulk};
+        ret_spans[count++] = (struct mim_resp_span){.offset = (uint32_t)(from - data), .size = (uint32_t)bulk};
         at = from + bulk + 2;
-        remaining--;
     }
-    parser->offset = (size_t)(at - data);
-    parser->count = count;
-    parser->remaining = remaining;
+    *offset = (size_t)(at - data);
+    return count;
+}
+
+static void parse_short_bulks(struct mim_resp_parser *parser, const uint8_t *data, size_t size) {
+    uint32_t room = parser->capacity - parser->count;
+    uint32_t count = short_bulks(&parser->limits, data, size, parser->remaining < room ? parser->remaining : room,
+                                 &parser->offset, parser->spans + parser->count);
+    parser->count += count;
+    parser->remaining -= count;
+}
+
+bool mim_resp_parse_short(const struct mim_resp_limits *limits, const uint8_t *data, size_t size,
+                          struct mim_resp_short *ret_request) {
+    if (size < 4 || data[0] != '*' || mim_get16(data + 2) != CRLF) {
+        return false;
+    }
+    uint32_t count = digit_of(data[1]);
+    if (count == 0 || count > MIM_RESP_SHORT_ARGUMENTS || count > limits->arguments_max) {
+        return false;
+    }
+    size_t offset = 4;
+    ret_request->count = short_bulks(limits, data, size, count, &offset, ret_request->spans);
+    ret_request->size = (uint32_t)offset;
+    return ret_request->count == count;
 }
 
 /** All that is there of an array's arguments. */

@@ -8,6 +8,7 @@
 #ifndef MIM_SERVER_RESP_PARSE_H
 #define MIM_SERVER_RESP_PARSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,18 @@ void mim_resp_deinit(struct mim_resp_parser *parser);
 
 /** Goes on with the request at data[0..size). Cost: one pass over headers, arguments are jumped over. */
 enum mim_resp_result mim_resp_parse(struct mim_resp_parser *parser, uint8_t *data, size_t size);
+
+/** A request that is there whole, with few and short arguments: understood in one pass, without the parser's state. */
+#define MIM_RESP_SHORT_ARGUMENTS 8u
+struct mim_resp_short {
+    uint32_t size;  /* bytes of the request */
+    uint32_t count; /* 1 to MIM_RESP_SHORT_ARGUMENTS */
+    struct mim_resp_span spans[MIM_RESP_SHORT_ARGUMENTS];
+};
+
+/** False: the request at data[0..size) is not of that kind (or broken): it is for mim_resp_parse. */
+bool mim_resp_parse_short(const struct mim_resp_limits *limits, const uint8_t *data, size_t size,
+                          struct mim_resp_short *ret_request);
 
 /** After READY: forgets the request; the next one begins `offset` bytes further. */
 void mim_resp_next(struct mim_resp_parser *parser);

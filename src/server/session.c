@@ -250,18 +250,15 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
 }
 
 /** Executes the parsed request at `data`. False: not now. */
-static bool dispatch(struct mim_session *session, const uint8_t *data) {
+static bool dispatch(struct mim_session *session, const uint8_t *data, const struct mim_resp_span *spans,
+                     uint32_t count) {
     struct mim_server *server = session->server;
-    const struct mim_resp_parser *parser = &session->parser;
-    MIM_ASSERT(parser->count <= MIM_ARGUMENTS_MAX);
-    for (uint32_t i = 0; i < parser->count; i++) {
-        server->arguments[i] = mim_slice_of(data + parser->spans[i].offset, parser->spans[i].size);
+    MIM_ASSERT(count <= MIM_ARGUMENTS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        server->arguments[i] = mim_slice_of(data + spans[i].offset, spans[i].size);
     }
-    struct mim_call call = {.server = server,
-                            .session = session,
-                            .reply = &session->reply,
-                            .arguments = server->arguments,
-                            .count = parser->count};
+    struct mim_call call = {
+        .server = server, .session = session, .reply = &session->reply, .arguments = server->arguments, .count = count};
     size_t before = session->reply.out.size;
     enum mim_verdict_of_call verdict = call_run(&call);
     session->admitted = verdict == MIM_CALL_AGAIN;
@@ -293,10 +290,73 @@ static bool output_is_full(const struct mim_session *session) {
            session->holdback.requests >= session->server->options.pipeline_max;
 }
 
+#define AHEAD_MAX 16u
+
+/** Fetches what the requests will touch: a miss of one is waited for together with those of the others. */
+static void look_ahead(struct mim_server *server, const uint8_t *data, const struct mim_resp_short *requests,
+                       uint32_t count) {
+    struct mim_ahead ahead[AHEAD_MAX];
+    size_t at = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct mim_resp_span *address = &requests[i].spans[1];
+        mim_engine_ahead_index(server->engine,
+                               requests[i].count < 2 ? (struct mim_slice){0}
+                                                     : mim_slice_of(data + at + address->offset, address->size),
+                               &ahead[i]);
+        at += requests[i].size;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        mim_engine_ahead_slot(server->engine, &ahead[i]);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        mim_engine_ahead_id(server->engine, &ahead[i]);
+    }
+}
+
+/** Executes short requests that are there whole, some at a time; returns the bytes done with. What is left is for the
+ *  parser, or the session has stalled or ends. */
+static size_t consume_short(struct mim_session *session, const uint8_t *data, size_t size) {
+    struct mim_resp_short requests[AHEAD_MAX];
+    size_t at = 0;
+    uint32_t count = AHEAD_MAX;
+    while (count == AHEAD_MAX) {
+        size_t parsed = at;
+        for (count = 0; count < AHEAD_MAX &&
+                        mim_resp_parse_short(&session->parser.limits, data + parsed, size - parsed, &requests[count]);
+             count++) {
+            parsed += requests[count].size;
+        }
+        if (count > 1 && session->server->phase == MIM_PHASE_SERVING) {
+            look_ahead(session->server, data + at, requests, count);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            if (MIM_UNLIKELY(!dispatch(session, data + at, requests[i].spans, requests[i].count))) {
+                mim_connection_stall(session, MIM_STALL_JOURNAL);
+                return at;
+            }
+            at += requests[i].size;
+            if (MIM_UNLIKELY(output_is_full(session))) {
+                mim_connection_stall(session, MIM_STALL_OUTPUT);
+                return at;
+            }
+            if (MIM_UNLIKELY(session->closing || session->doomed)) {
+                return at;
+            }
+        }
+    }
+    return at;
+}
+
 size_t mim_session_consume(struct mim_session *session, uint8_t *data, size_t size) {
     size_t at = 0;
     MIM_ASSERT(session->stall == MIM_STALL_NONE);
     while (!session->closing && !session->doomed) {
+        if (session->parser.offset == 0 && !session->request_ready) {
+            at += consume_short(session, data + at, size - at);
+            if (session->stall != MIM_STALL_NONE || session->closing || session->doomed) {
+                break;
+            }
+        }
         if (!session->request_ready) {
             enum mim_resp_result result = mim_resp_parse(&session->parser, data + at, size - at);
             if (result == MIM_RESP_MORE) {
@@ -311,7 +371,8 @@ size_t mim_session_consume(struct mim_session *session, uint8_t *data, size_t si
             }
             session->request_ready = session->parser.count > 0;
         }
-        if (MIM_LIKELY(session->request_ready) && MIM_UNLIKELY(!dispatch(session, data + at))) {
+        if (MIM_LIKELY(session->request_ready) &&
+            MIM_UNLIKELY(!dispatch(session, data + at, session->parser.spans, session->parser.count))) {
             mim_connection_stall(session, MIM_STALL_JOURNAL);
             break;
         }

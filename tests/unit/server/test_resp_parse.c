@@ -249,6 +249,43 @@ static void test_random_mutations_never_step_outside(void **state) {
     }
 }
 
+/** Whatever the short way understands, the long way understands alike; and it does understand the usual. */
+static void test_short_requests_are_understood_alike(void **state) {
+    (void)state;
+    static const char usual[] =
+        "*5\r\n$2\r\nDO\r\n$14\r\naccount/bench1\r\n$7\r\nDeposit\r\n$6\r\namount\r\n$0\r\n\r\n";
+    static const char alphabet[] = "*$\r\n0123456789-ab";
+    struct mim_prng prng;
+    mim_prng_init(&prng, 11);
+    unsigned understood = 0;
+    for (unsigned round = 0; round < 200000; round++) {
+        struct mim_resp_limits limits = LIMITS;
+        limits.arguments_max = 1 + (uint32_t)mim_prng_below(&prng, 8);
+        limits.argument_size_max = mim_prng_below(&prng, 20);
+        limits.request_size_max = mim_prng_below(&prng, 80);
+        size_t size = 1 + mim_prng_below(&prng, sizeof(usual) - 1);
+        uint8_t *input = malloc(size); /* of its very size: a read beyond it is a sanitizer's report */
+        assert_non_null(input);
+        memcpy(input, usual, size);
+        for (uint64_t changes = mim_prng_below(&prng, 3); changes > 0; changes--) {
+            input[mim_prng_below(&prng, size)] = (uint8_t)alphabet[mim_prng_below(&prng, sizeof(alphabet) - 1)];
+        }
+        struct mim_resp_short request;
+        if (mim_resp_parse_short(&limits, input, size, &request)) {
+            struct mim_resp_parser parser;
+            mim_resp_init(&parser, &limits);
+            assert_int_equal(mim_resp_parse(&parser, input, size), MIM_RESP_READY);
+            assert_int_equal(parser.offset, request.size);
+            assert_int_equal(parser.count, request.count);
+            assert_memory_equal(parser.spans, request.spans, request.count * sizeof(request.spans[0]));
+            mim_resp_deinit(&parser);
+            understood++;
+        }
+        free(input);
+    }
+    assert_true(understood > 100);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_pipeline_of_all_kinds_is_understood),
@@ -261,6 +298,7 @@ int main(void) {
         cmocka_unit_test(test_many_arguments_grow_the_spans_and_too_many_are_refused),
         cmocka_unit_test(test_inline_quotes_are_those_of_redis),
         cmocka_unit_test(test_random_mutations_never_step_outside),
+        cmocka_unit_test(test_short_requests_are_understood_alike),
     };
     return cmocka_run_group_tests_name("resp_parse", tests, NULL, NULL);
 }
