@@ -249,7 +249,7 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
     return verdict;
 }
 
-/** Executes the parsed request at `data`. False: not now. */
+/** Executes the parsed request at `data`. False: not now, the session has stalled. */
 static bool dispatch(struct mim_session *session, const uint8_t *data, const struct mim_resp_span *spans,
                      uint32_t count) {
     struct mim_server *server = session->server;
@@ -263,6 +263,7 @@ static bool dispatch(struct mim_session *session, const uint8_t *data, const str
     enum mim_verdict_of_call verdict = call_run(&call);
     session->admitted = verdict == MIM_CALL_AGAIN;
     if (MIM_UNLIKELY(verdict == MIM_CALL_AGAIN)) {
+        mim_connection_stall(session, MIM_STALL_JOURNAL);
         return false;
     }
     session->requests++;
@@ -288,6 +289,14 @@ static bool dispatch(struct mim_session *session, const uint8_t *data, const str
 static bool output_is_full(const struct mim_session *session) {
     return session->reply.out.size - session->sent > MIM_OUTPUT_SOFT ||
            session->holdback.requests >= session->server->options.pipeline_max;
+}
+
+/** After a request: false when the next one has to wait, or there will be none. */
+static bool goes_on(struct mim_session *session) {
+    if (MIM_UNLIKELY(output_is_full(session))) {
+        mim_connection_stall(session, MIM_STALL_OUTPUT);
+    }
+    return session->stall == MIM_STALL_NONE && !session->closing && !session->doomed;
 }
 
 #define AHEAD_MAX 16u
@@ -331,15 +340,10 @@ static size_t consume_short(struct mim_session *session, const uint8_t *data, si
         }
         for (uint32_t i = 0; i < count; i++) {
             if (MIM_UNLIKELY(!dispatch(session, data + at, requests[i].spans, requests[i].count))) {
-                mim_connection_stall(session, MIM_STALL_JOURNAL);
                 return at;
             }
             at += requests[i].size;
-            if (MIM_UNLIKELY(output_is_full(session))) {
-                mim_connection_stall(session, MIM_STALL_OUTPUT);
-                return at;
-            }
-            if (MIM_UNLIKELY(session->closing || session->doomed)) {
+            if (MIM_UNLIKELY(!goes_on(session))) {
                 return at;
             }
         }
@@ -373,14 +377,12 @@ size_t mim_session_consume(struct mim_session *session, uint8_t *data, size_t si
         }
         if (MIM_LIKELY(session->request_ready) &&
             MIM_UNLIKELY(!dispatch(session, data + at, session->parser.spans, session->parser.count))) {
-            mim_connection_stall(session, MIM_STALL_JOURNAL);
             break;
         }
         session->request_ready = false;
         at += session->parser.offset;
         mim_resp_next(&session->parser);
-        if (MIM_UNLIKELY(output_is_full(session))) {
-            mim_connection_stall(session, MIM_STALL_OUTPUT);
+        if (MIM_UNLIKELY(!goes_on(session))) {
             break;
         }
     }
