@@ -41,6 +41,18 @@ static inline uint64_t mim_get64(const uint8_t *p) {
     memcpy(&v, p, sizeof(v));
     return v;
 }
+
+/** Eight bytes looked at in one word; both are zero exactly when no byte is so. Source: "Bit Twiddling Hacks",
+ *  S. E. Anderson. */
+#define MIM_EACH_BYTE(c) (0x0101010101010101ull * (uint8_t)(c))
+/** limit: at most 0x80. */
+static inline uint64_t mim_bytes_below(uint64_t bytes, uint8_t limit) {
+    return (bytes - MIM_EACH_BYTE(limit)) & ~bytes & MIM_EACH_BYTE(0x80);
+}
+static inline uint64_t mim_bytes_equal(uint64_t bytes, uint8_t value) {
+    return mim_bytes_below(bytes ^ MIM_EACH_BYTE(value), 1);
+}
+
 static inline void mim_put16(uint8_t *p, uint16_t v) { memcpy(p, &v, sizeof(v)); }
 static inline void mim_put32(uint8_t *p, uint32_t v) { memcpy(p, &v, sizeof(v)); }
 static inline void mim_put64(uint8_t *p, uint64_t v) { memcpy(p, &v, sizeof(v)); }

@@ -5,10 +5,7 @@
 #include "base/assert.h"
 #include "model/codec.h"
 
-void mim_buffer_reserve(struct mim_buffer *buffer, size_t more) {
-    if (more <= buffer->capacity - buffer->size) {
-        return;
-    }
+void mim_buffer_grow(struct mim_buffer *buffer, size_t more) {
     size_t capacity = buffer->capacity == 0 ? 256 : buffer->capacity;
     while (capacity - buffer->size < more) {
         MIM_ASSERT(capacity <= SIZE_MAX / 2);
@@ -19,16 +16,6 @@ void mim_buffer_reserve(struct mim_buffer *buffer, size_t more) {
     buffer->data = grown;
     buffer->capacity = capacity;
 }
-
-void mim_buffer_append(struct mim_buffer *buffer, const void *data, size_t size) {
-    mim_buffer_reserve(buffer, size);
-    if (size > 0) {
-        memcpy(buffer->data + buffer->size, data, size);
-    }
-    buffer->size += size;
-}
-
-void mim_buffer_text(struct mim_buffer *buffer, const char *text) { mim_buffer_append(buffer, text, strlen(text)); }
 
 void mim_buffer_deinit(struct mim_buffer *buffer) {
     free(buffer->data);

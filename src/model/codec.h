@@ -9,6 +9,7 @@
 #ifndef MIM_MODEL_CODEC_H
 #define MIM_MODEL_CODEC_H
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "journal/definition.h"
@@ -50,9 +51,27 @@ struct mim_buffer {
     size_t size;
     size_t capacity;
 };
-void mim_buffer_reserve(struct mim_buffer *buffer, size_t more);
-void mim_buffer_append(struct mim_buffer *buffer, const void *data, size_t size);
-void mim_buffer_text(struct mim_buffer *buffer, const char *text);
+void mim_buffer_grow(struct mim_buffer *buffer, size_t more);
+/** Makes room for `more` bytes behind the size. */
+static inline void mim_buffer_reserve(struct mim_buffer *buffer, size_t more) {
+    if (MIM_UNLIKELY(more > buffer->capacity - buffer->size)) {
+        mim_buffer_grow(buffer, more);
+    }
+}
+static inline void mim_buffer_append(struct mim_buffer *buffer, const void *data, size_t size) {
+    mim_buffer_reserve(buffer, size);
+    if (size > 0) {
+        memcpy(buffer->data + buffer->size, data, size);
+    }
+    buffer->size += size;
+}
+static inline void mim_buffer_byte(struct mim_buffer *buffer, char byte) {
+    mim_buffer_reserve(buffer, 1);
+    buffer->data[buffer->size++] = (uint8_t)byte;
+}
+static inline void mim_buffer_text(struct mim_buffer *buffer, const char *text) {
+    mim_buffer_append(buffer, text, strlen(text));
+}
 void mim_buffer_deinit(struct mim_buffer *buffer);
 
 /** A JSON document being written (compact, UTF-8; control characters, quotes and backslashes escaped). */
@@ -64,6 +83,8 @@ struct mim_json {
     bool after_key;
 };
 static inline struct mim_json mim_json_to(struct mim_buffer *out) { return (struct mim_json){.out = out}; }
+/** A key that is the name of a field: letters, digits and underscores (checked with its model), nothing to escape. */
+void mim_json_name(struct mim_json *j, const char *name);
 /** Raw JSON, verbatim, as one value. */
 void mim_json_raw(struct mim_json *j, struct mim_slice json);
 /** A command or event struct as a JSON object (absent optional fields left out; bytes as base64, timestamps RFC 3339). */

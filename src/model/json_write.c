@@ -14,31 +14,48 @@ static void separate(struct mim_json *j) {
     }
     uint32_t bit = 1u << (j->depth % 32u);
     if ((j->need_comma & bit) != 0) {
-        mim_buffer_append(j->out, ",", 1);
+        mim_buffer_byte(j->out, ',');
     }
     j->need_comma |= bit;
 }
 
-static void nest(struct mim_json *j, const char *opening) {
+static void nest(struct mim_json *j, char opening) {
     separate(j);
     MIM_ASSERT(j->depth + 1 < MIM_JSON_DEPTH_MAX);
     j->depth++;
     j->need_comma &= ~(1u << j->depth);
-    mim_buffer_append(j->out, opening, 1);
+    mim_buffer_byte(j->out, opening);
 }
 
-static void unnest(struct mim_json *j, const char *closing) {
+static void unnest(struct mim_json *j, char closing) {
     MIM_ASSERT(j->depth > 0 && !j->after_key);
     j->depth--;
-    mim_buffer_append(j->out, closing, 1);
+    mim_buffer_byte(j->out, closing);
 }
 
-void mim_json_object(struct mim_json *j) { nest(j, "{"); }
-void mim_json_object_end(struct mim_json *j) { unnest(j, "}"); }
-void mim_json_array(struct mim_json *j) { nest(j, "["); }
-void mim_json_array_end(struct mim_json *j) { unnest(j, "]"); }
+void mim_json_object(struct mim_json *j) { nest(j, '{'); }
+void mim_json_object_end(struct mim_json *j) { unnest(j, '}'); }
+void mim_json_array(struct mim_json *j) { nest(j, '['); }
+void mim_json_array_end(struct mim_json *j) { unnest(j, ']'); }
 
 static bool plain(uint8_t c) { return c >= 0x20 && c != '"' && c != '\\'; }
+
+/** Not zero when one of eight bytes is not plain. */
+static uint64_t escapes_among(uint64_t bytes) {
+    return mim_bytes_below(bytes, 0x20) | mim_bytes_equal(bytes, '"') | mim_bytes_equal(bytes, '\\');
+}
+
+/** How many bytes go as they are. */
+static size_t plain_run(const uint8_t *bytes, size_t size) {
+    size_t i = 0;
+    while (size - i >= 8 && escapes_among(mim_get64(bytes + i)) == 0) {
+        i += 8;
+    }
+    while (i < size && plain(bytes[i])) {
+        i++;
+    }
+    return i;
+}
 
 static void escape(struct mim_buffer *out, uint8_t c) {
     static const char hex[] = "0123456789abcdef";
@@ -65,26 +82,36 @@ static void escape(struct mim_buffer *out, uint8_t c) {
 
 static void put_string(struct mim_buffer *out, const char *data, size_t size) {
     const uint8_t *bytes = (const uint8_t *)data;
-    mim_buffer_reserve(out, size + 2);
-    mim_buffer_append(out, "\"", 1);
-    size_t from = 0;
-    for (size_t i = 0; i < size; i++) {
-        if (MIM_UNLIKELY(!plain(bytes[i]))) {
-            mim_buffer_append(out, bytes + from, i - from);
-            escape(out, bytes[i]);
-            from = i + 1;
+    mim_buffer_reserve(out, size + 3); /* with the colon of a key */
+    mim_buffer_byte(out, '"');
+    for (size_t from = 0; from < size; from++) { /* an absent string has no bytes to point at */
+        size_t run = plain_run(bytes + from, size - from);
+        mim_buffer_append(out, bytes + from, run);
+        from += run;
+        if (from < size) {
+            escape(out, bytes[from]);
         }
     }
-    if (size > from) { /* an absent string has no bytes to point at */
-        mim_buffer_append(out, bytes + from, size - from);
-    }
-    mim_buffer_append(out, "\"", 1);
+    mim_buffer_byte(out, '"');
 }
 
 void mim_json_key_string(struct mim_json *j, struct mim_string key) {
     separate(j);
     put_string(j->out, key.data, key.size);
-    mim_buffer_append(j->out, ":", 1);
+    mim_buffer_byte(j->out, ':');
+    j->after_key = true;
+}
+
+void mim_json_name(struct mim_json *j, const char *name) {
+    size_t size = strlen(name);
+    separate(j);
+    mim_buffer_reserve(j->out, size + 3);
+    uint8_t *at = j->out->data + j->out->size;
+    at[0] = '"';
+    memcpy(at + 1, name, size);
+    at[size + 1] = '"';
+    at[size + 2] = ':';
+    j->out->size += size + 3;
     j->after_key = true;
 }
 
@@ -107,7 +134,7 @@ void mim_json_i64(struct mim_json *j, int64_t value) {
         return;
     }
     separate(j);
-    mim_buffer_append(j->out, "-", 1);
+    mim_buffer_byte(j->out, '-');
     j->after_key = true; /* no comma between sign and digits */
     mim_json_u64(j, 0u - (uint64_t)value);
 }
@@ -170,11 +197,11 @@ void mim_json_time(struct mim_json *j, int64_t unix_ms) {
 void mim_json_bytes(struct mim_json *j, struct mim_slice bytes) {
     separate(j);
     size_t size = mim_base64_size(bytes.size);
-    mim_buffer_append(j->out, "\"", 1);
+    mim_buffer_byte(j->out, '"');
     mim_buffer_reserve(j->out, size);
     mim_base64_encode(bytes, (char *)j->out->data + j->out->size);
     j->out->size += size;
-    mim_buffer_append(j->out, "\"", 1);
+    mim_buffer_byte(j->out, '"');
 }
 
 static void value_write(struct mim_json *j, enum mim_field_type type, const void *at) {
@@ -232,7 +259,7 @@ void mim_json_struct(struct mim_json *j, const struct mim_field *fields, uint32_
         if (left_out(&fields[i], at)) {
             continue;
         }
-        mim_json_key(j, fields[i].name);
+        mim_json_name(j, fields[i].name);
         if ((fields[i].flags & MIM_LIST) != 0) {
             list_write(j, fields[i].type, at);
         } else {

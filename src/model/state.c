@@ -75,7 +75,7 @@ void mim_json_image_state(struct mim_json *j, const struct mim_arena *arena, con
         if ((field->flags & MIM_HIDDEN) != 0) {
             continue;
         }
-        mim_json_key(j, field->name);
+        mim_json_name(j, field->name);
         if (field->type == MIM_COUNTS) {
             counts_json(j, arena, at);
         } else if ((field->flags & MIM_LIST) != 0) {

@@ -45,12 +45,22 @@ bool mim_utf8_valid(struct mim_slice text) {
     return true;
 }
 
+/** Eight bytes that need no closer look: neither control characters nor spaces, and ASCII. */
+static bool eight_usual(const uint8_t *at) {
+    uint64_t bytes = mim_get64(at);
+    return (mim_bytes_below(bytes, 0x21) | mim_bytes_equal(bytes, 0x7f) | (bytes & MIM_EACH_BYTE(0x80))) == 0;
+}
+
 bool mim_id_valid(struct mim_slice id) {
     if (id.size == 0 || id.size > MIM_ID_SIZE_MAX) {
         return false;
     }
     bool ascii = true;
-    for (size_t i = 0; i < id.size; i++) {
+    size_t i = 0;
+    while (id.size - i >= 8 && eight_usual(id.data + i)) {
+        i += 8;
+    }
+    for (; i < id.size; i++) {
         uint8_t c = id.data[i];
         if (c <= 0x20 || c == 0x7f) {
             return false;

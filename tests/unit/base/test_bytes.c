@@ -104,10 +104,27 @@ static void test_a_reader_past_the_end_yields_zeros_for_ever(void **state) {
     assert_int_equal(r.offset, 0);
 }
 
+static void test_eight_bytes_in_a_word_are_told_apart_as_one_by_one(void **state) {
+    (void)state;
+    for (unsigned c = 0; c < 256; c++) {
+        for (unsigned place = 0; place < 8; place++) {
+            for (unsigned beside = 0; beside < 256; beside += 5) {
+                uint8_t bytes[8];
+                memset(bytes, (int)beside, sizeof(bytes));
+                bytes[place] = (uint8_t)c;
+                uint64_t word = mim_get64(bytes);
+                assert_int_equal(mim_bytes_below(word, 0x21) != 0, c < 0x21 || beside < 0x21);
+                assert_int_equal(mim_bytes_equal(word, 0x7d) != 0, c == 0x7d || beside == 0x7d);
+            }
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slices_are_equal_by_content_and_empty_ones_always),
         cmocka_unit_test(test_integers_are_little_endian_at_any_alignment),
+        cmocka_unit_test(test_eight_bytes_in_a_word_are_told_apart_as_one_by_one),
         cmocka_unit_test(test_alignment_rounds_up_to_eight),
         cmocka_unit_test(test_what_is_written_is_read_back),
         cmocka_unit_test(test_a_writer_that_overflowed_writes_nothing_more),
