@@ -2,9 +2,11 @@
 // Finding things of a compiled model by name (short scans over arrays that stay in cache) or by descriptor (its place).
 #include "model/compiled.h"
 
+/** sought: at least one byte, which tells most names apart. */
 static bool named(const char *name, struct mim_slice sought) {
     /* the name sought is a client's and may hold a NUL: never compare or index beyond the end of ours */
-    return strlen(name) == sought.size && memcmp(name, sought.data, sought.size) == 0;
+    return (uint8_t)name[0] == sought.data[0] && strlen(name) == sought.size &&
+           memcmp(name, sought.data, sought.size) == 0;
 }
 
 int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name) {
