@@ -96,10 +96,10 @@ def folder_in(scratch, name):
     return folder
 
 
-def memimage(options, name, durability="fsync", busy_poll=0):
+def memimage(options, name, durability="fsync", arguments=()):
     port, folder = free_port(), folder_in(options.scratch, name)
     return Server([options.memimage, "serve", "--dir", os.path.join(folder, "data"), "--port", str(port),
-                   "--durability", durability, "--busy-poll", str(busy_poll)], folder, port)
+                   "--durability", durability, *arguments], folder, port)
 
 
 def redis(options, name, fsync):

@@ -238,6 +238,8 @@ static const struct mim_option items[] = {
      "idle time before a seal frame is written (default 10)", 1, 3600000},
     {"busy-poll", MIM_OPTION_UNSIGNED, &serving.server.busy_poll_us, "US",
      "spin this long before sleeping, for latency (default 0)", 0, 1000000},
+    {"lone-sync", MIM_OPTION_FLAG, &serving.server.lone_sync, NULL,
+     "a client that is alone gets its syncs without a change of threads, for latency", 0, 0},
 };
 
 static const struct mim_options options = {

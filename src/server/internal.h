@@ -177,7 +177,15 @@ struct mim_server_counters {
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
     uint64_t stalls_journal, stalls_output;
     uint64_t turns, seals;
-    uint64_t unknown; /* held replies that were given up */
+    uint64_t unknown;    /* held replies that were given up */
+    uint64_t lone_syncs; /* syncs of the loop itself */
+};
+
+/** Whether one session alone sends requests. */
+struct mim_lone {
+    uint64_t session;  /* id of the last to have sent some */
+    uint64_t since_ns; /* no other has since then */
+    uint32_t turns;    /* of it that wrote, since then */
 };
 
 struct mim_listener {
@@ -242,6 +250,7 @@ struct mim_server {
     struct event_base *base;
     struct event *wake_event, *tick_event, *seal_event, *term_event, *int_event;
     bool seal_armed;
+    struct mim_lone lone;
     uint32_t progress_seen;
     mim_lsn_t gate_seen;
     uint64_t now_ns; /* read once per turn, at its end, and at each read */

@@ -10,6 +10,10 @@
 
 #include "server/internal.h"
 
+#define LONE_TURNS   64u
+#define LONE_NS      100000000u
+#define LONE_SLOW_NS 2000000u
+
 static void on_wake(evutil_socket_t fd, short what, void *context) {
     (void)what;
     (void)context;
@@ -131,6 +135,31 @@ static void on_seal(evutil_socket_t fd, short what, void *context) {
 
 /* --------------------------------------------------------------------- turn */
 
+/** One session alone has written for a while, and nothing else would be done meanwhile. */
+static bool is_lone(const struct mim_server *server) {
+    return server->options.lone_sync && server->lone.turns >= LONE_TURNS &&
+           server->now_ns - server->lone.since_ns >= LONE_NS && server->phase == MIM_PHASE_SERVING &&
+           server->options.writer.durability == MIM_DURABILITY_FSYNC && server->replication.role == MIM_ROLE_PRIMARY &&
+           server->replication.streaming_count == 0 && server->snapshotter.phase == MIM_SNAPSHOT_IDLE;
+}
+
+static void turn_hand_over(struct mim_server *server) {
+    uint64_t took_ns = 0;
+    server->lone.turns++;
+    if (!is_lone(server)) {
+        mim_runners_wake_journal(&server->runners);
+        return;
+    }
+    if (!mim_runners_step_here(&server->runners, &took_ns)) {
+        mim_runners_wake_journal(&server->runners);
+    }
+    server->counters.lone_syncs += took_ns > 0;
+    if (took_ns > LONE_SLOW_NS) { /* others might come meanwhile */
+        server->lone.turns = 0;
+        server->lone.since_ns = mim_server_now(server);
+    }
+}
+
 /** Hands what this turn appended to the journal thread. */
 static void turn_seal(struct mim_server *server) {
     if (server->appender.open) {
@@ -140,7 +169,7 @@ static void turn_seal(struct mim_server *server) {
         return;
     }
     server->last_lsn = server->appender.next_lsn;
-    mim_runners_wake_journal(&server->runners);
+    turn_hand_over(server);
     server->last_append_ns = mim_server_now(server);
     if (!server->seal_armed) {
         seal_arm(server, (uint64_t)server->options.seal_idle_ms * 1000000u);

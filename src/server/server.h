@@ -41,6 +41,7 @@ struct mim_server_options {
     const char *aclfile;           /* NULL: none: user default alone */
     uint32_t seal_idle_ms;         /* 10: idle time after which a seal frame is written */
     uint64_t busy_poll_us;         /* 0: sleep at once when there is nothing to do */
+    bool lone_sync;                /* the loop itself writes and syncs for a client that is alone */
     enum mim_verify verify;        /* of a snapshot at start: EAGER */
     uint64_t snapshot_every;       /* events; 0: never by itself */
     uint64_t snapshot_every_bytes; /* of journal; 0: never */
