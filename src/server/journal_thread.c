@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -101,6 +102,7 @@ static void journal_rest(struct mim_runners *runners) {
             return;
         }
         cpu_relax();
+        (void)sched_yield(); /* somebody may wait for this core */
         now = runners->clock.monotonic_ns(runners->clock.context);
     }
     uint64_t due = writer_due_ns(runners);

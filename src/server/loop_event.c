@@ -3,6 +3,7 @@
 // thread, then release and send what is durable. libevent 2.1 has no hook for the end of a turn, so the loop is ours
 // around event_base_loop(EVLOOP_ONCE).
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -271,6 +272,7 @@ static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
             busy_until[0] = now + server->options.busy_poll_us * 1000u;
         }
         if (now < busy_until[0]) {
+            (void)sched_yield(); /* somebody may wait for this core */
             return false;
         }
     }
