@@ -245,40 +245,12 @@ def steady(server, accounts, seconds, connections=8):
             "commands_per_cpu_second": round(done / max(0.01, cpu_seconds(pid) - cpu))}
 
 
-def open_loop(port, accounts, rate, seconds=None, until=None):
-    """One command every 1/rate seconds, whatever the server does; latency counts from when it was due."""
-    source = random.Random(6)
-    pool = [deposit(source.randrange(accounts)) for _ in range(20000)]
-    line = Line(port)
-    sock = line.socket
-    sock.setblocking(False)
-    gc.disable()
-    due, latencies, left, lines = [], [], b"", 0
-    begun = time.monotonic()
-    sent = 0
-    stop = False
-    while not stop or len(latencies) < sent:
-        now = time.monotonic()
-        stop = stop or (seconds is not None and now - begun >= seconds) or (until is not None and until(now - begun))
-        ready = b""
-        while not stop and begun + sent / rate <= now:
-            due.append(begun + sent / rate)
-            ready += pool[sent % len(pool)]
-            sent += 1
-        if ready:
-            sock.setblocking(True)
-            sock.sendall(ready)
-            sock.setblocking(False)
-        pause = max(0.0, begun + sent / rate - time.monotonic()) if not stop else 0.05
-        if select.select([sock], [], [], pause)[0]:
-            left = sock.recv(1 << 16)
-            now = time.monotonic()
-            lines += left.count(b"\n")
-            while (len(latencies) + 1) * 3 <= lines:
-                latencies.append(now - due[len(latencies)])
-    gc.enable()
-    line.close()
-    return latencies
+def open_loop(server, options, requests):
+    """Commands of 50 clients at a steady rate, whatever the server does; latency counts from when each was due."""
+    done = subprocess.run([server.binary, "bench", "latency", "--port", str(server.port), "--requests", requests, "--rate",
+                           str(options.rate), "--clients", "50", "--seconds", str(options.seconds), "--json"], check=True,
+                          capture_output=True, text=True)
+    return json.loads(done.stdout)
 
 
 class Memimage:
@@ -410,35 +382,36 @@ def measure_steady(server, account, options, result):
 
 
 def measure_during(server, options, result):
-    """An open loop without and during snapshots, taking turns."""
+    """An open loop without, once more without (what the ratio itself is worth), and during snapshots, taking turns."""
     settled(server)
+    source = random.Random(6)
+    requests = os.path.join(options.scratch, "deposits")
+    with open(requests, "wb") as file:
+        file.write(b"".join(deposit(source.randrange(options.scale)) for _ in range(20000)))
     memory = [resident(server.process.popen.pid)]
-    quiet, busy, spans = [], [], []
-    open_loop(server.port, options.scale, options.rate, 1.0)
+    found = {"without": [], "again": [], "during": []}
+    spans = []
+    open_loop(server, options, requests)
     for _ in range(options.rounds):
-        quiet += open_loop(server.port, options.scale, options.rate, options.seconds)
+        found["without"].append(open_loop(server, options, requests))
+        found["again"].append(open_loop(server, options, requests))
         control = server.line()
-        control.socket.sendall(words("SNAPSHOT"))
         begun = time.monotonic()
-
-        def over(_):
-            if select.select([control.socket], [], [], 0)[0] and not spans_done:
-                spans_done.append(time.monotonic() - begun)
-            return bool(spans_done)
-
-        spans_done = []
-        busy += open_loop(server.port, options.scale, options.rate, None, over)
+        control.socket.sendall(words("SNAPSHOT"))
+        found["during"].append(open_loop(server, options, requests))
         control.read()
         control.close()
-        spans += spans_done
+        spans.append(round(time.monotonic() - begun, 2))
         memory.append(resident(server.process.popen.pid))
-    result["during"] = {
-        "rate": options.rate, "without": spread(quiet), "during": spread(busy),
-        "snapshot_s": [round(span, 2) for span in spans], "rss_mb": [round(m / 1e6, 1) for m in memory]}
-    result["during"]["p99.9_ratio"] = round(
-        result["during"]["during"]["p99.9_us"] / result["during"]["without"]["p99.9_us"], 3)
-    say(f"open loop at {options.rate}/s: without {result['during']['without']}")
-    say(f"      during a snapshot: {result['during']['during']}, rss MB {result['during']['rss_mb']}")
+    during = {name: {key: round(statistics.median(one[key] for one in rounds), 1)
+                     for key in ("p50_us", "p99_us", "p999_us", "max_us")} for name, rounds in found.items()}
+    during |= {"rate": options.rate, "snapshot_s": spans, "rss_mb": [round(m / 1e6, 1) for m in memory],
+               "p99.9_ratio": round(during["during"]["p999_us"] / during["without"]["p999_us"], 3),
+               "p99.9_ratio_of_control": round(during["again"]["p999_us"] / during["without"]["p999_us"], 3)}
+    result["during"] = during
+    for name in found:
+        say(f"open loop at {options.rate}/s, {name}: {during[name]}")
+    say(f"snapshots of {spans} s, rss MB {during['rss_mb']}")
 
 
 # ------------------------------------------------------------------ the others
@@ -569,12 +542,16 @@ def table(result):
     print(f"\nsteady rate after / before a restore {steady_found['rate_ratio']} (by the server's processor time "
           f"{steady_found['cpu_rate_ratio']}), p99.9 {steady_found['p99.9_ratio']}; longest settling step "
           f"{steady_found['settling_longest_us']} us")
-    print(f"\nlatency at {during['rate']}/s, us      p50       p99     p99.9       max")
-    for name in ("without", "during"):
+    table_during(during)
+
+
+def table_during(during):
+    print(f"\nlatency at {during['rate']}/s, us         p50       p99     p99.9       max")
+    for name, label in (("without", "without a snapshot"), ("again", "the same once more"), ("during", "during a snapshot")):
         found = during[name]
-        print(f"{name + ' a snapshot':24}{found['p50_us']:>8}{found['p99_us']:>10}{found['p99.9_us']:>10}"
-              f"{found['max_us']:>10}")
-    print(f"p99.9 during / without {during['p99.9_ratio']}; server memory {during['rss_mb']} MB")
+        print(f"{label:24}{found['p50_us']:>10}{found['p99_us']:>10}{found['p999_us']:>10}{found['max_us']:>10}")
+    print(f"p99.9 during / without {during['p99.9_ratio']}, once more / without {during['p99.9_ratio_of_control']}; "
+          f"server memory {during['rss_mb']} MB, snapshots of {during['snapshot_s']} s")
 
 
 def parse():
@@ -582,19 +559,38 @@ def parse():
     parser.add_argument("--scale", type=int, default=12_500_000, help="accounts (default 12500000: over 1 GiB)")
     parser.add_argument("--rounds", type=int, default=5, help="of each start (default 5)")
     parser.add_argument("--other-rounds", type=int, default=2, help="of each start of the others (default 2)")
-    parser.add_argument("--seconds", type=float, default=6, help="of each steady load (default 6)")
+    parser.add_argument("--seconds", type=int, default=6, help="of each steady load (default 6)")
     parser.add_argument("--rate", type=int, default=4000, help="commands per second of the open loop (default 4000)")
     parser.add_argument("--binary", default=os.environ.get("MEMIMAGE", os.path.join(ROOT, "build", "memimage")))
     parser.add_argument("--dir", default=None, help="where scratch files go (default $TMPDIR or /tmp)")
     parser.add_argument("--json", default=None, help="file for the figures")
+    parser.add_argument("--during", action="store_true", help="measure latency during a snapshot only")
     parser.add_argument("--no-redis", action="store_true")
     parser.add_argument("--no-tarantool", action="store_true")
     return parser.parse_args()
 
 
+def during_only(options, result):
+    with tempfile.TemporaryDirectory(prefix="memimage-restart-", dir=options.dir) as scratch:
+        options.scratch = scratch
+        server = Memimage(options)
+        try:
+            server.start()
+            stream(server.port, chunks(0, options.scale, open_account), 3)
+            server.snapshot()
+            measure_during(server, options, result)
+        finally:
+            if server.process is not None:
+                server.process.kill()
+    table_during(result["during"])
+    return 0
+
+
 def main():
     options = parse()
     result = {"accounts": options.scale, "rounds": options.rounds, "cores": os.cpu_count()}
+    if options.during:
+        return during_only(options, result)
     with tempfile.TemporaryDirectory(prefix="memimage-restart-", dir=options.dir) as scratch:
         options.scratch = scratch
         server = Memimage(options)

@@ -17,6 +17,7 @@ struct serving {
     const char *publish_style;
     const char *publish_on_gap;
     uint64_t snapshot_keep;
+    uint64_t snapshot_rate;
     uint64_t sync_replicas, sync_timeout, replica_timeout, replica_digest;
     const char *replica_history;
     const char *tls_auth;
@@ -37,6 +38,7 @@ static void serving_narrow(struct serving *s) {
     s->server.seal_idle_ms = (uint32_t)s->seal_idle;
     s->server.config_file = s->config;
     s->server.snapshot_keep = (uint32_t)s->snapshot_keep;
+    s->server.snapshot_rate = (uint32_t)s->snapshot_rate;
     s->server.sync_replicas = (uint32_t)s->sync_replicas;
     s->server.sync_timeout_ms = (uint32_t)s->sync_timeout;
     s->server.replica_timeout_s = (uint32_t)s->replica_timeout;
@@ -52,6 +54,7 @@ static void serving_default(struct serving *s) {
     s->publish_style = "thin";
     s->publish_on_gap = "stop";
     s->snapshot_keep = s->server.snapshot_keep;
+    s->snapshot_rate = s->server.snapshot_rate;
     s->sync_timeout = s->server.sync_timeout_ms;
     s->replica_timeout = s->server.replica_timeout_s;
     s->replica_digest = s->server.replica_digest_s;
@@ -172,6 +175,8 @@ static const struct mim_option items[] = {
      "or after so many bytes of journal (default 0: never)", 0, 0},
     {"snapshot-every-seconds", MIM_OPTION_UNSIGNED, &serving.server.snapshot_every_s, "SECONDS",
      "or after so much time with changes (default 0: never)", 0, 1u << 30},
+    {"snapshot-rate", MIM_OPTION_UNSIGNED, &serving.snapshot_rate, "MIB",
+     "of image that a snapshot writes a second (default 32; 0: no bound)", 0, 1000000},
     {"snapshot-keep", MIM_OPTION_UNSIGNED, &serving.snapshot_keep, "N", "snapshots kept, newest first (default 2)", 1,
      1000000},
     {"archive", MIM_OPTION_TEXT, &serving.server.archive, "DIR2",

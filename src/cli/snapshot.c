@@ -23,6 +23,9 @@
 #define LOCK_PAUSE_NS     20000000
 #define LOCK_TRIES        1500u         /* 30 s */
 #define LONG_WORK_SIZE    (64ull << 20) /* bytes read or written */
+#define RATE_UNSAID       UINT64_MAX
+#define RATE_OF_ITSELF    32u          /* MiB/s beside a server, */
+#define RATE_FREE_SIZE    (8ull << 20) /* behind so many bytes: a small snapshot is to end soon */
 #define EVIDENCE_PAUSE_NS 5000000
 #define EVIDENCE_TRIES    100u /* half a second: then the server syncs later, or never */
 
@@ -34,6 +37,7 @@ struct snapshotting {
     const char *archive;
     bool archive_only;
     uint64_t parent; /* pid of the server that started this; 0: by hand */
+    uint64_t rate;   /* MiB/s of image written; 0: as fast as it goes; RATE_UNSAID */
     bool json;
 };
 
@@ -42,6 +46,9 @@ struct watching {
     struct mim_progress progress;
     const struct snapshotting *snapshotting;
     bool last;
+    struct mim_clock clock;
+    uint64_t rate;       /* bytes written per second; 0: no bound */
+    uint64_t writing_ns; /* since when */
 };
 
 /** A replayed state and where it came from. */
@@ -116,6 +123,36 @@ static void on_progress(void *context, uint64_t done, uint64_t total) {
         be_last(watching->snapshotting);
     }
     mim_progress_callback(&watching->progress, done, total);
+}
+
+/** Keeps writing at its rate: a journal on the same disk syncs between two pieces, never behind many of them. */
+static void on_written(void *context, uint64_t done, uint64_t total) {
+    struct watching *watching = context;
+    on_progress(context, done, total);
+    if (watching->rate == 0) {
+        return;
+    }
+    uint64_t counted = done < RATE_FREE_SIZE ? 0 : done - RATE_FREE_SIZE;
+    uint64_t due_ns = (uint64_t)((double)counted / (double)watching->rate * 1e9);
+    uint64_t passed_ns = watching->clock.monotonic_ns(watching->clock.context) - watching->writing_ns;
+    if (passed_ns < due_ns) {
+        uint64_t left_ns = due_ns - passed_ns;
+        const struct timespec pause = {.tv_sec = (time_t)(left_ns / 1000000000u),
+                                       .tv_nsec = (long)(left_ns % 1000000000u)};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/** Unless told otherwise a rate is kept where a server works on the directory. */
+static int writing_begin(struct watching *watching, struct mim_storage storage, struct mim_error *reterr) {
+    uint64_t rate = watching->snapshotting->rate;
+    bool live = false;
+    int rc = rate != RATE_UNSAID ? 0 : mim_storage_locked(storage, MIM_DIRECTORY_LOCK, &live, reterr);
+    rate = rate != RATE_UNSAID ? rate : live ? RATE_OF_ITSELF : 0;
+    watching->rate = rate << 20;
+    watching->writing_ns = watching->clock.monotonic_ns(watching->clock.context);
+    watching->progress.label = "writing";
+    return rc;
 }
 
 /** What the journal of a live server says about its end. */
@@ -200,7 +237,7 @@ static int snapshot_recover(const struct snapshotting *s, struct mim_storage sto
 
 static int snapshot_make(const struct snapshotting *s, struct mim_storage storage, const struct mim_compiled *compiled,
                          struct mim_error *reterr) {
-    struct watching watching = {.snapshotting = s, .last = is_long(storage)};
+    struct watching watching = {.snapshotting = s, .last = is_long(storage), .clock = mim_clock_posix()};
     if (watching.last) {
         be_last(s);
     }
@@ -214,17 +251,18 @@ static int snapshot_make(const struct snapshotting *s, struct mim_storage storag
     if (made.restored.skipped[0] != '\0') {
         (void)fprintf(stderr, "%s\n", made.restored.skipped);
     }
-    struct mim_clock clock = mim_clock_posix();
     struct mim_snapshot_header header = {0};
     uint64_t written = 0;
     struct mim_engine_point point;
     mim_engine_point(made.engine, &point);
-    watching.progress.label = "writing";
     if (point.lsn == 0) {
         rc = mim_error_set(reterr, MIM_E_NOT_FOUND, "there is no journal to make a snapshot of");
     } else {
-        rc = mim_snapshot_write(storage, made.engine, made.restored.found ? &made.restored.header : NULL,
-                                clock.wall_ms(clock.context), on_progress, &watching, &header, &written, reterr);
+        rc = writing_begin(&watching, storage, reterr);
+        rc = rc != 0 ? rc
+                     : mim_snapshot_write(storage, made.engine, made.restored.found ? &made.restored.header : NULL,
+                                          watching.clock.wall_ms(watching.clock.context), on_written, &watching,
+                                          &header, &written, reterr);
     }
     rc = rc != 0 ? rc : mim_snapshots_prune(storage, s->keep, reterr);
     mim_progress_end(&watching.progress);
@@ -272,7 +310,7 @@ static int snapshot_archive(const struct snapshotting *s, struct mim_storage sto
 }
 
 int mim_cli_snapshot(int argc, char **argv) {
-    struct snapshotting s = {.model = "ledger", .keep = 2};
+    struct snapshotting s = {.model = "ledger", .keep = 2, .rate = RATE_UNSAID};
     const struct mim_option items[] = {
         {"dir", MIM_OPTION_TEXT, &s.dir, "DIR", "data directory; a live server's is fine", 0, 0},
         {"model", MIM_OPTION_TEXT, &s.model, "NAME|FILE.so", "the model (default ledger)", 0, 0},
@@ -284,6 +322,8 @@ int mim_cli_snapshot(int argc, char **argv) {
          "stop at this end of a durable frame (default: the last one that is known to be durable)", 0, 0},
         {"parent", MIM_OPTION_UNSIGNED, &s.parent, "PID", "end when this process does, which started it (a server's)",
          1, UINT32_MAX},
+        {"rate", MIM_OPTION_UNSIGNED, &s.rate, "MIB",
+         "of image written a second; 0: no bound (default: 32 beside a server, else 0)", 0, 1000000},
         {"json", MIM_OPTION_FLAG, &s.json, NULL, "print JSON", 0, 0},
     };
     const struct mim_options options = {

@@ -37,6 +37,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .seal_idle_ms = 10,
         .verify = MIM_VERIFY_EAGER,
         .snapshot_keep = 2,
+        .snapshot_rate = 32,
         .sync_timeout_ms = 5000,
         .replica_timeout_s = 5,
         .replica_digest_s = 60,

@@ -47,6 +47,7 @@ struct mim_server_options {
     uint64_t snapshot_every_bytes; /* of journal; 0: never */
     uint64_t snapshot_every_s;     /* 0: never */
     uint32_t snapshot_keep;        /* 2 */
+    uint32_t snapshot_rate;        /* MiB/s written by a snapshot: 32; 0: no bound */
     const char *archive;           /* directory for segments that no kept snapshot needs; NULL: all stay */
     const char *config_file;       /* for INFO; NULL: none */
     const char *replica_of;        /* "HOST:PORT" of the primary; NULL: this is one */

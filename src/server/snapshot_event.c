@@ -189,15 +189,18 @@ static int snapshot_spawn(struct mim_server *server, struct mim_error *reterr) {
     struct mim_snapshotter *s = &server->snapshotter;
     char limit[24];
     char keep[24];
+    char rate[24];
     char parent[24];
     (void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)s->lsn);
     (void)snprintf(keep, sizeof(keep), "%u", server->options.snapshot_keep);
+    (void)snprintf(rate, sizeof(rate), "%u", server->options.snapshot_rate);
     (void)snprintf(parent, sizeof(parent), "%ld", (long)server->pid);
     const char *const words[] = {"memimage",    "snapshot",
                                  "--dir",       server->options.dir,
                                  "--model",     server->options.model_name,
                                  "--limit-lsn", limit,
                                  "--keep",      keep,
+                                 "--rate",      rate,
                                  "--parent",    parent,
                                  "--json",      NULL};
     int rc = child_spawn(server, words, reterr);

@@ -8,8 +8,9 @@
 #include "base/hash.h"
 #include "snapshot/snapshot.h"
 
-#define MIM_SNAPSHOT_RUN_SIZE (1u << 20) /* bytes per write */
-#define MIM_SNAPSHOT_OUT_SIZE (2u << 20) /* bytes sent to the device at once: a sync of the journal waits for so many */
+#define MIM_SNAPSHOT_RUN_SIZE (1u << 18) /* bytes per write */
+#define MIM_SNAPSHOT_OUT_SIZE \
+    (1u << 18) /* bytes sent to the device at once: a sync of the journal waits for twice that */
 
 struct writing {
     struct mim_storage storage;
