@@ -10,12 +10,14 @@ int mim_error_set(struct mim_error *reterr, int code, const char *format, ...) {
     if (reterr == NULL) {
         return code;
     }
+    char text[sizeof(reterr->text)]; /* the old text may be among the arguments */
     va_list arguments;
     va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    memcpy(reterr->text, text, strlen(text) + 1);
     reterr->code = code;
     reterr->os_errno = 0;
-    (void)vsnprintf(reterr->text, sizeof(reterr->text), format, arguments);
-    va_end(arguments);
     return code;
 }
 

@@ -40,7 +40,8 @@ struct mim_error {
     char text[496]; /* NUL-terminated sentence without a final stop */
 };
 
-/** Sets code and message; returns code, so that `return mim_error_set(...)` reads well. reterr may be NULL. */
+/** Sets code and message; returns code, so that `return mim_error_set(...)` reads well. reterr may be NULL; its
+ *  present text may be an argument. */
 __attribute__((format(printf, 3, 4))) int mim_error_set(struct mim_error *reterr, int code, const char *format, ...);
 
 /** The same with ": " and strerror(os_errno) appended. */

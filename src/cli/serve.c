@@ -236,6 +236,8 @@ static const struct mim_option items[] = {
      "authorities of client certificates, PEM", 0, 0},
     {"tls-auth-clients", MIM_OPTION_TEXT, &serving.tls_auth, "yes|no|optional",
      "whether clients need a certificate (default yes)", 0, 0},
+    {"tls-replication", MIM_OPTION_FLAG, &serving.server.tls_replication, NULL,
+     "the link of a standby to its primary is TLS, to the primary's TLS port", 0, 0},
     {"clients-per-address", MIM_OPTION_UNSIGNED, &serving.clients_per_address, "N",
      "most connections of one address (default 5000; 0: no bound)", 0, 1000000},
     {"aclfile", MIM_OPTION_TEXT, &serving.server.aclfile, "FILE", "users and what each may do; see the README", 0, 0},

@@ -27,6 +27,7 @@
 #include "server/server.h"
 #include "server/snapshot_event.h"
 #include "server/tls.h"
+#include "server/transport.h"
 
 #define MIM_VERSION_TEXT       MIM_VERSION
 #define MIM_REDIS_VERSION_TEXT "7.0.0" /* the dialect clients may rely on */
@@ -61,24 +62,6 @@ enum { MIM_LISTENER_TCP, MIM_LISTENER_UNIX, MIM_LISTENER_TLS, MIM_LISTENERS };
 
 struct mim_past;         /* past.h */
 struct mim_past_session; /* past.h */
-
-/* ----------------------------------------------------------------- transport */
-
-/** Bytes in and out of a connection. As read(2) and write(2) on a non-blocking socket: -1 with errno. */
-struct mim_transport {
-    const struct mim_transport_ops *ops;
-    int fd;
-    void *state;      /* of an encrypted transport */
-    size_t read_min;  /* a read has room for so many bytes at least */
-    bool ready;       /* no handshake, or it is complete */
-    bool wants_write; /* a read said EAGAIN because it has something to write first; cleared by who waits for that */
-};
-struct mim_transport_ops {
-    ssize_t (*read)(struct mim_transport *transport, void *data, size_t size);
-    ssize_t (*write)(struct mim_transport *transport, const void *data, size_t size);
-    int (*finish)(struct mim_transport *transport); /* nothing more is written; as shutdown(2) */
-    void (*close)(struct mim_transport *transport);
-};
 
 /* ------------------------------------------------------------------- session */
 
@@ -241,7 +224,8 @@ struct mim_server {
     uint64_t opening_ns; /* since then */
 
     struct mim_acl *acl;
-    struct mim_tls *tls; /* NULL: no TLS */
+    struct mim_tls *tls;      /* NULL: no TLS */
+    struct mim_tls *link_tls; /* to the primary; NULL: plain */
     struct mim_auth_thread auth_thread;
     uint64_t auth_seen;             /* jobs of it that were done at the last turn */
     uint64_t log_second, log_lines; /* about clients, in this second */
@@ -321,8 +305,6 @@ void mim_sessions_give_up(struct mim_server *server);
 void mim_server_reopen(struct mim_server *server);
 
 /* connection_event.c: sockets of sessions */
-extern const struct mim_transport_ops mim_transport_plain;
-struct mim_transport mim_transport_of(int fd);
 /** Takes the transport over, whatever happens; `bucket` as in the session, counted already. */
 void mim_connection_open(struct mim_server *server, struct mim_transport transport, const struct mim_listener *listener,
                          const char *address, uint32_t bucket);

@@ -42,7 +42,12 @@ void mim_link_stop(struct mim_server *server, const char *why) {
     if (r->fd >= 0) {
         (void)event_del(r->read_event);
         (void)event_del(r->write_event);
-        (void)close(r->fd);
+        if (r->transport.ops != NULL) {
+            r->transport.ops->close(&r->transport);
+        } else {
+            (void)close(r->fd);
+        }
+        r->transport = (struct mim_transport){.fd = -1};
         r->fd = -1;
     }
     if (r->retry_event != NULL) {
@@ -72,20 +77,39 @@ static void link_lost(struct mim_server *server, const char *why) {
     link_retry(server);
 }
 
+/** The connection is no more: why, as far as TLS or the moment can tell. */
+static void link_broken(struct mim_server *server, bool ended) {
+    struct mim_replication *r = &server->replication;
+    char text[200];
+    char reason[120] = "";
+    if (server->link_tls != NULL && !r->transport.ready) {
+        mim_tls_reason(&r->transport, reason, sizeof(reason));
+        (void)snprintf(text, sizeof(text), "no TLS with the primary: %s", reason);
+    } else if (server->link_tls == NULL && r->standby.state <= MIM_STANDBY_ASKING) {
+        (void)snprintf(text, sizeof(text),
+                       "the primary closed the connection without an answer (a TLS port wants "
+                       "--tls-replication)");
+    } else {
+        (void)snprintf(text, sizeof(text), "%s",
+                       ended ? "the primary closed the connection" : "the connection is broken");
+    }
+    link_lost(server, text);
+}
+
 /* ------------------------------------------------------------------------- bytes */
 
 static void link_send(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     struct mim_buffer *out = &r->standby.out;
-    while (r->talking && r->sent < out->size && !r->wants_write) {
-        ssize_t sent = send(r->fd, out->data + r->sent, out->size - r->sent, MSG_NOSIGNAL);
+    while (r->talking && r->transport.ready && r->sent < out->size && !r->wants_write) {
+        ssize_t sent = r->transport.ops->write(&r->transport, out->data + r->sent, out->size - r->sent);
         if (sent >= 0) {
             r->sent += (size_t)sent;
         } else if (errno == EAGAIN) {
             r->wants_write = true;
             (void)event_add(r->write_event, NULL);
         } else if (errno != EINTR) {
-            link_lost(server, "the connection is broken");
+            link_broken(server, false);
             return;
         }
     }
@@ -183,9 +207,17 @@ static void link_step(struct mim_server *server) {
     }
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *context) {
-    (void)what;
-    struct mim_server *server = context;
+/** Nothing to read; or TLS has something to write before it can go on. */
+static void link_waits(struct mim_server *server) {
+    struct mim_replication *r = &server->replication;
+    if (r->transport.wants_write) {
+        (void)event_add(r->write_event, NULL);
+    } else {
+        link_send(server); /* the handshake may be complete */
+    }
+}
+
+static void link_read(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     if (!r->talking) {
         return;
@@ -200,26 +232,46 @@ static void on_readable(evutil_socket_t fd, short what, void *context) {
         link_lost(server, "out of memory");
         return;
     }
-    ssize_t got = recv(fd, at, LINK_READ_SIZE, 0);
+    ssize_t got = r->transport.ops->read(&r->transport, at, LINK_READ_SIZE);
     if (got > 0) {
         r->heard_ns = mim_server_now(server);
         server->counters.bytes_in += (uint64_t)got;
         mim_inbox_filled(&r->standby.inbox, (size_t)got);
         link_step(server);
     } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-        link_lost(server, got == 0 ? "the primary closed the connection" : "the connection is broken");
+        link_broken(server, got == 0);
+    } else {
+        link_waits(server);
     }
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context) {
+    (void)fd;
+    (void)what;
+    link_read(context);
+}
+
+/** Where others would reach us as their primary: by TLS where we ourselves use it. */
+static uint16_t own_port(const struct mim_server *server) {
+    bool by_tls = server->tls_port != 0 && (server->link_tls != NULL || server->port == 0);
+    return by_tls ? server->tls_port : server->port;
 }
 
 static void link_talk(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
+    struct mim_error error = {0};
+    r->transport = mim_transport_of(r->fd);
+    if (server->link_tls != NULL && mim_tls_client(server->link_tls, r->fd, r->host, &r->transport, &error) != 0) {
+        link_lost(server, error.text);
+        return;
+    }
     struct mim_standby_setup setup = {
         .storage = server->storage,
         .engine = server->engine,
         .appender = server->runners_ready ? &server->appender : NULL,
         .user = server->options.primary_user,
         .password = server->options.primary_password,
-        .port = server->port,
+        .port = own_port(server),
         .rewind = !server->options.no_rewind,
         .tail_only = server->options.replica_tail_only,
     };
@@ -236,7 +288,11 @@ static void link_talk(struct mim_server *server) {
     r->heard_ns = mim_server_now(server);
     r->connects++;
     (void)event_add(r->read_event, NULL);
-    link_send(server);
+    if (r->transport.ready) {
+        link_send(server);
+    } else {
+        link_read(server); /* begins the handshake */
+    }
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context) {
@@ -258,6 +314,10 @@ static void on_writable(evutil_socket_t fd, short what, void *context) {
         return;
     }
     r->wants_write = false;
+    if (r->transport.wants_write) {
+        r->transport.wants_write = false;
+        link_read(server);
+    }
     link_send(server);
 }
 

@@ -9,6 +9,7 @@
 
 #include "replica/feed.h"
 #include "replica/standby.h"
+#include "server/transport.h"
 
 struct mim_server;
 struct mim_session;
@@ -49,10 +50,11 @@ struct mim_replication {
     uint16_t port;
     enum mim_link_state state;
     int fd;
-    bool talking; /* `standby` is in use */
-    bool busy;    /* the machine has more in its inbox */
-    bool stalled; /* the journal has no room: tried again when it has moved */
-    bool deaf;    /* the socket is left alone until the machine has worked its inbox off */
+    struct mim_transport transport; /* over fd, once it is connected */
+    bool talking;                   /* `standby` is in use */
+    bool busy;                      /* the machine has more in its inbox */
+    bool stalled;                   /* the journal has no room: tried again when it has moved */
+    bool deaf;                      /* the socket is left alone until the machine has worked its inbox off */
     bool wants_write;
     struct mim_standby standby;
     size_t sent; /* bytes of standby.out that have left */

@@ -16,12 +16,16 @@ int mim_security_open(struct mim_server *server, struct mim_error *reterr) {
     if (rc == 0 && server->options.tls_port != 0) {
         rc = mim_tls_server_new(&server->options.tls, &server->tls, reterr);
     }
+    if (rc == 0 && server->options.tls_replication) {
+        rc = mim_tls_client_new(&server->options.tls, &server->link_tls, reterr);
+    }
     return rc;
 }
 
 void mim_security_close(struct mim_server *server) {
     mim_auth_thread_stop(&server->auth_thread);
     server->tls = mim_tls_free(server->tls);
+    server->link_tls = mim_tls_free(server->link_tls);
     server->acl = mim_acl_free(server->acl);
 }
 

@@ -38,12 +38,13 @@ struct mim_server_options {
     bool no_plain_port;               /* TLS and unix socket only */
     uint16_t tls_port;                /* 0: none */
     struct mim_tls_options tls;
-    const char *aclfile;           /* NULL: none: user default alone */
-    uint32_t seal_idle_ms;         /* 10: idle time after which a seal frame is written */
-    uint64_t busy_poll_us;         /* 0: sleep at once when there is nothing to do */
-    bool lone_sync;                /* the loop itself writes and syncs for a client that is alone */
-    enum mim_verify verify;        /* of a snapshot at start: EAGER */
-    uint64_t snapshot_every;       /* events; 0: never by itself */
+    bool tls_replication;    /* the link to the primary is TLS: verified by tls.ca_file, with tls.cert_file if given */
+    const char *aclfile;     /* NULL: none: user default alone */
+    uint32_t seal_idle_ms;   /* 10: idle time after which a seal frame is written */
+    uint64_t busy_poll_us;   /* 0: sleep at once when there is nothing to do */
+    bool lone_sync;          /* the loop itself writes and syncs for a client that is alone */
+    enum mim_verify verify;  /* of a snapshot at start: EAGER */
+    uint64_t snapshot_every; /* events; 0: never by itself */
     uint64_t snapshot_every_bytes; /* of journal; 0: never */
     uint64_t snapshot_every_s;     /* 0: never */
     uint32_t snapshot_keep;        /* 2 */

@@ -313,5 +313,81 @@ def wrong_files(t):
     check("nobody could connect" in err, err)
 
 
+def standby(t, server, authority, *args, ready=True):
+    """A standby of the primary's TLS port."""
+    follower = t.new_server(args=["--replica-of", f"localhost:{server.tls_port}", "--tls-replication", "--tls-ca-cert-file",
+                                  authority.ca, *args], keep_port=True)
+    return follower.start() if ready else follower.launch()
+
+
+def same(server_client, follower):
+    def reached():
+        with follower.client() as client:
+            return client.ask("ROLE")[3:4] == ["connected"] and client.call("DIGEST") == server_client.call("DIGEST")
+
+    wait_for(reached, 60, "the standby shows what the primary shows")
+
+
+@test("a standby copies, follows, comes back and is promoted over TLS, also where the primary has no plain port")
+def standby_over_tls(t):
+    for plain in (True, False):
+        server, authority = tls_server(t, plain=plain)
+        c = connect(t, server, trusting(authority))
+        c.call("DO", "account/a", *OPEN)
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "x" * 200)] * 20000)
+        follower = standby(t, server, authority)
+        same(c, follower)
+        equal(c.call("WAIT", 1, 10000), 1, "WAIT 1")
+        follower.kill()
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "x" * 200)] * 20000)
+        follower.start()
+        same(c, follower)
+        with follower.client() as f:
+            equal(f.call("REPLICAOF", "NO", "ONE"), "OK", "promotion")
+            equal(f.call("DO", "account/a", "Deposit", "amount", 1)[0], 40002, "the first command of the new primary")
+
+
+@test("a link over TLS that is cut at any byte goes on, and the journal is the primary's")
+def cut_link(t):
+    server, authority = tls_server(t)
+    c = connect(t, server, trusting(authority))
+    c.call("DO", "account/a", *OPEN)
+    follower = standby(t, server, authority)
+    for _ in range(8):
+        c.pipeline([("DO", "account/a", "Deposit", "amount", 1, "@corr", "x" * 200)] * 3000)
+        follower_cut(follower)
+    same(c, follower)
+
+
+def follower_cut(follower):
+    """The standby turns away and back in the middle of what is on its way."""
+    with follower.client() as client:
+        host, port = client.call("ROLE")[1:3]
+        other = "127.0.0.1" if host == "localhost" else "localhost"
+        equal(client.call("REPLICAOF", other, port), "OK", "the same primary by another name")
+
+
+@test("a standby that is not trusted, or does not trust, says so, keeps trying, and loses nothing")
+def standby_without_trust(t):
+    server, authority = tls_server(t, auth="yes")
+    certificate, key = authority.issue("standby")
+    stranger = Authority(t.scratch())
+    def says(follower, text):
+        wait_for(lambda: text in follower.stderr() or not follower.process.running(), 30, f"{text!r} in the log")
+        check(follower.process.running(), follower.stderr())
+
+    says(standby(t, server, stranger, ready=False), "no TLS with the primary")
+    says(standby(t, server, authority, ready=False), "primary_lost")  # no certificate: the primary wants one
+    plain = t.new_server(args=["--replica-of", f"127.0.0.1:{server.tls_port}"], keep_port=True).launch()
+    says(plain, "--tls-replication")
+    wrong = t.new_server(args=["--replica-of", f"127.0.0.1:{server.port}", "--tls-replication", "--tls-ca-cert-file",
+                               authority.ca], keep_port=True).launch()
+    says(wrong, "no TLS with the primary")
+    with server.client() as c:
+        c.call("DO", "account/a", *OPEN)
+        trusted = standby(t, server, authority, "--tls-cert-file", certificate, "--tls-key-file", key)
+        same(c, trusted)
+
+
 if __name__ == "__main__":
     sys.exit(main())

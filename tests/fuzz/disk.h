@@ -55,6 +55,7 @@ static uint64_t fuzz_segment_size = 65536;
 /** One life of an engine that takes commands. */
 struct fuzz_life {
     struct mim_storage storage;
+    bool standby; /* goes on with a primary's frames */
     struct mim_engine *engine;
     struct mim_ring *ring;
     struct mim_writer *writer;
@@ -63,8 +64,8 @@ struct fuzz_life {
 
 /** Recovery went well: on to an epoch of its own. The recovery is used up. */
 static inline int fuzz_begin(struct fuzz_life *life, struct mim_recovery *recovery, struct mim_error *error) {
-    const struct mim_writer_options options = {.segment_size_min = fuzz_segment_size,
-                                               .segment_size_max = fuzz_segment_size};
+    const struct mim_writer_options options = {
+        .segment_size_min = fuzz_segment_size, .segment_size_max = fuzz_segment_size, .standby = life->standby};
     life->ring = fuzz_ring();
     int rc = mim_recovery_begin(life->storage, life->engine, recovery, life->ring, &options, &fuzz_history, 1000,
                                 &life->writer, &life->appender, error);
@@ -77,7 +78,11 @@ static inline void fuzz_drain(struct fuzz_life *life) {
     struct mim_error error = {0};
     mim_appender_seal(&life->appender);
     do {
-        FUZZ_REQUIRE(mim_writer_step(life->writer, 0, &error) >= 0);
+        int rc = mim_writer_step(life->writer, 0, &error);
+        if (rc < 0) {
+            (void)fprintf(stderr, "%s: %s\n", mim_error_name(rc), error.text);
+        }
+        FUZZ_REQUIRE(rc >= 0);
         FUZZ_REQUIRE(mim_preparer_step(life->storage, life->ring, fuzz_segment_size, &error) >= 0);
     } while (!mim_appender_idle(&life->appender));
 }

@@ -15,6 +15,7 @@ MAKE_JOURNAL = os.environ.get("MAKE_JOURNAL", os.path.join(HERE, "..", "..", "bu
 
 # Field types and flags of memimage/model.h, as descriptor.h reads them: type - 1, flags.
 BOOL, I32, I64, U64, F64, STRING, BYTES, TIMESTAMP = range(8)
+EPOCH_FRAME = 2  # MIM_FRAME_EPOCH
 OPTIONAL, LIST, LETTERS, IDENTIFIER = 1, 2, 4, 8
 
 
@@ -240,7 +241,47 @@ def engine():
     yield "seed-expected", steps(*open_two, (1, 0, 0, 2, 0, 6 | 16), (1, 0, 0, 2, 0, 6 | 16), (4, 1, 0, 0, 0, 6 | 16), (4, 1, 0, 0, 0, 0), (252, 0, 0, 0, 0, 0))
 
 
-TARGETS = {"resp": resp, "json": json, "payload": payload, "frame": frame, "time": time, "text": text,
+def replica():
+    """Conversations: a step is a number and what follows it; see target_replica.c."""
+    def welcome(which, epoch=2):
+        return bytes([0, which]) + struct.pack("<H", epoch)
+
+    def frames(data):
+        return bytes([1]) + struct.pack("<H", len(data)) + data
+
+    def push(which, number=0, more=(0, 0)):
+        return bytes([3, which]) + struct.pack("<H", number) + bytes(more) if which < 128 else bytes([3, which, *more])
+
+    def file(step, kind, size):
+        return bytes([step, kind]) + struct.pack("<H", size)
+
+    def lives(data):
+        """The standby has had the first life of "lives"; the primary sends the others."""
+        at, epochs = 0, 0
+        while data[at + 4] != EPOCH_FRAME or epochs == 0:
+            epochs += data[at + 4] == EPOCH_FRAME
+            at += struct.unpack_from("<I", data, at + 8)[0]
+        return data[at:]
+
+    rest = lives(dict(journals())["lives"][0][1])
+    for flags in (0, 8):
+        yield f"seed-stream-{flags}", bytes([flags]) + welcome(0) + push(0, 5) + frames(rest) + push(128) + push(129) + push(130)
+        yield f"seed-forged-{flags}", bytes([flags]) + welcome(0) + frames(forged(rest))
+        yield f"seed-handover-{flags}", bytes([flags]) + welcome(0) + frames(rest) + push(131)
+        yield f"seed-halves-{flags}", bytes([flags]) + welcome(0) + frames(rest[:64]) + push(129) + frames(rest[64:])
+    yield "seed-auth", bytes([2, 9]) + welcome(0) + push(1, 9)
+    yield "seed-refused", bytes([2, 8, 1])
+    for flags in (0, 1, 4, 8):
+        yield f"seed-foreign-{flags}", bytes([flags]) + welcome(3)
+        yield f"seed-newer-{flags}", bytes([flags]) + welcome(4)
+        yield f"seed-probe-{flags}", bytes([flags]) + welcome(2) + bytes([7, 255, 7, 0, 7, 1, 7, 0])
+        yield f"seed-probe-common-{flags}", bytes([flags]) + welcome(2) + bytes([7, 0, 7, 0, 7, 0])
+        yield f"seed-copy-{flags}", (bytes([flags]) + welcome(1) + bytes([4, 0, 2]) + file(5, 4, 5000) + file(5, 9, 300) +
+                                     file(6, 1, 5000) + file(6, 2, 300))
+    yield "seed-raw", bytes([0, 2]) + struct.pack("<HH", 4096, 10) + b"0123456789" + bytes([10, 3]) + b"$1\r"
+
+
+TARGETS = {"replica": replica, "resp": resp, "json": json, "payload": payload, "frame": frame, "time": time, "text": text,
            "config": config, "journal": journal, "snapshot": snapshot,
            "load": load, "engine": engine}
 

@@ -96,11 +96,22 @@ static void test_exit_statuses_are_the_contract_s(void **state) {
     assert_int_equal(mim_error_exit_status(MIM_E_LOCKED), 5);
 }
 
+static void test_a_text_may_go_into_its_own_successor(void **state) {
+    (void)state;
+    struct mim_error error;
+    (void)mim_error_set(&error, MIM_E_IO, "the disk is gone");
+    assert_int_equal(mim_error_set(&error, MIM_E_USAGE, "%s", error.text), MIM_E_USAGE);
+    assert_string_equal(error.text, "the disk is gone");
+    (void)mim_error_set(&error, MIM_E_USAGE, "data: %s", error.text);
+    assert_string_equal(error.text, "data: the disk is gone");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_set_error_returns_its_code),
         cmocka_unit_test(test_an_operating_system_error_carries_errno_and_its_text),
         cmocka_unit_test(test_prefixes_stack_and_keep_code_and_errno),
+        cmocka_unit_test(test_a_text_may_go_into_its_own_successor),
         cmocka_unit_test(test_who_wants_no_details_gets_the_code_alone),
         cmocka_unit_test(test_too_long_a_message_is_cut_and_ends_with_a_nul),
         cmocka_unit_test(test_every_code_has_a_name_a_sentence_and_an_exit_status),
