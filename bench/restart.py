@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -381,6 +382,27 @@ def measure_steady(server, account, options, result):
         "p99.9_ratio": ratio(rounds, lambda found: found["batch"]["p99.9_us"])}
 
 
+class Snapshots(threading.Thread):
+    """One snapshot after the other for as long as it lasts: their times, and the server's memory meanwhile."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server = server
+        self.over = threading.Event()
+        self.seconds, self.memory = [], []
+
+    def run(self):
+        line = self.server.line()
+        while not self.over.is_set():
+            begun = time.monotonic()
+            line.socket.sendall(words("SNAPSHOT"))
+            while not select.select([line.socket], [], [], 0.2)[0]:
+                self.memory.append(resident(self.server.process.popen.pid))
+            line.read()
+            self.seconds.append(round(time.monotonic() - begun, 2))
+        line.close()
+
+
 def measure_during(server, options, result):
     """An open loop without, once more without (what the ratio itself is worth), and during snapshots, taking turns."""
     settled(server)
@@ -388,21 +410,19 @@ def measure_during(server, options, result):
     requests = os.path.join(options.scratch, "deposits")
     with open(requests, "wb") as file:
         file.write(b"".join(deposit(source.randrange(options.scale)) for _ in range(20000)))
-    memory = [resident(server.process.popen.pid)]
     found = {"without": [], "again": [], "during": []}
-    spans = []
+    spans, memory = [], [resident(server.process.popen.pid)]
     open_loop(server, options, requests)
     for _ in range(options.rounds):
         found["without"].append(open_loop(server, options, requests))
         found["again"].append(open_loop(server, options, requests))
-        control = server.line()
-        begun = time.monotonic()
-        control.socket.sendall(words("SNAPSHOT"))
+        snapshots = Snapshots(server)
+        snapshots.start()
         found["during"].append(open_loop(server, options, requests))
-        control.read()
-        control.close()
-        spans.append(round(time.monotonic() - begun, 2))
-        memory.append(resident(server.process.popen.pid))
+        snapshots.over.set()
+        snapshots.join()
+        spans += snapshots.seconds
+        memory.append(max(snapshots.memory, default=memory[0]))
     during = {name: {key: round(statistics.median(one[key] for one in rounds), 1)
                      for key in ("p50_us", "p99_us", "p999_us", "max_us")} for name, rounds in found.items()}
     during |= {"rate": options.rate, "snapshot_s": spans, "rss_mb": [round(m / 1e6, 1) for m in memory],
@@ -411,7 +431,7 @@ def measure_during(server, options, result):
     result["during"] = during
     for name in found:
         say(f"open loop at {options.rate}/s, {name}: {during[name]}")
-    say(f"snapshots of {spans} s, rss MB {during['rss_mb']}")
+    say(f"snapshots of {spans} s, rss MB before and during {during['rss_mb']}")
 
 
 # ------------------------------------------------------------------ the others
@@ -583,7 +603,14 @@ def during_only(options, result):
             if server.process is not None:
                 server.process.kill()
     table_during(result["during"])
+    write_json(options, result)
     return 0
+
+
+def write_json(options, result):
+    if options.json:
+        with open(options.json, "w", encoding="ascii") as handle:
+            json.dump(result, handle, indent=1)
 
 
 def main():
@@ -607,9 +634,7 @@ def main():
         measure_redis(options, result)
         measure_tarantool(options, result)
     table(result)
-    if options.json:
-        with open(options.json, "w", encoding="ascii") as handle:
-            json.dump(result, handle, indent=1)
+    write_json(options, result)
     return 0
 
 

@@ -5,8 +5,11 @@
 """Seconds of a full synchronisation, beside Redis."""
 
 import argparse
+import gc
 import json
 import os
+import random
+import select
 import shutil
 import sys
 import tempfile
@@ -15,7 +18,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from restart import Line, Memimage, Process, chunks, free_port, open_account, open_loop, percentile  # noqa: E402
+from restart import Line, Memimage, Process, chunks, deposit, free_port, open_account, percentile  # noqa: E402
 from restart import redis_account, stream  # noqa: E402
 
 POLL_SECONDS = 0.02
@@ -34,6 +37,42 @@ def info(port, section="replication"):
 def micros(latencies):
     latencies = sorted(latencies)
     return {name: round(percentile(latencies, share) * 1e6) for name, share in (("p50", 0.5), ("p99", 0.99))}
+
+
+def open_loop(port, accounts, rate, seconds=None, until=None):
+    """One command every 1/rate seconds, whatever the server does; latency counts from when it was due."""
+    source = random.Random(6)
+    pool = [deposit(source.randrange(accounts)) for _ in range(20000)]
+    line = Line(port)
+    sock = line.socket
+    sock.setblocking(False)
+    gc.disable()
+    due, latencies, left, lines = [], [], b"", 0
+    begun = time.monotonic()
+    sent = 0
+    stop = False
+    while not stop or len(latencies) < sent:
+        now = time.monotonic()
+        stop = stop or (seconds is not None and now - begun >= seconds) or (until is not None and until(now - begun))
+        ready = b""
+        while not stop and begun + sent / rate <= now:
+            due.append(begun + sent / rate)
+            ready += pool[sent % len(pool)]
+            sent += 1
+        if ready:
+            sock.setblocking(True)
+            sock.sendall(ready)
+            sock.setblocking(False)
+        pause = max(0.0, begun + sent / rate - time.monotonic()) if not stop else 0.05
+        if select.select([sock], [], [], pause)[0]:
+            left = sock.recv(1 << 16)
+            now = time.monotonic()
+            lines += left.count(b"\n")
+            while (len(latencies) + 1) * 3 <= lines:
+                latencies.append(now - due[len(latencies)])
+    gc.enable()
+    line.close()
+    return latencies
 
 
 class Watch(threading.Thread):

@@ -26,6 +26,7 @@
 #define RATE_UNSAID       UINT64_MAX
 #define RATE_OF_ITSELF    32u          /* MiB/s beside a server, */
 #define RATE_FREE_SIZE    (8ull << 20) /* behind so many bytes: a small snapshot is to end soon */
+#define CATCH_UP_NS       20000000u
 #define EVIDENCE_PAUSE_NS 5000000
 #define EVIDENCE_TRIES    100u /* half a second: then the server syncs later, or never */
 
@@ -135,6 +136,9 @@ static void on_written(void *context, uint64_t done, uint64_t total) {
     uint64_t counted = done < RATE_FREE_SIZE ? 0 : done - RATE_FREE_SIZE;
     uint64_t due_ns = (uint64_t)((double)counted / (double)watching->rate * 1e9);
     uint64_t passed_ns = watching->clock.monotonic_ns(watching->clock.context) - watching->writing_ns;
+    if (passed_ns > due_ns + CATCH_UP_NS) { /* held up: what was missed is not made up for at once */
+        watching->writing_ns += passed_ns - due_ns - CATCH_UP_NS;
+    }
     if (passed_ns < due_ns) {
         uint64_t left_ns = due_ns - passed_ns;
         const struct timespec pause = {.tv_sec = (time_t)(left_ns / 1000000000u),
