@@ -171,6 +171,10 @@ static bool link_obey(struct mim_server *server, enum mim_standby_verdict verdic
 /** Says once that the primary is there. */
 static void link_welcomed(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
+    if (r->standby.state == MIM_STANDBY_STREAMING && !r->agreed) {
+        r->agreed = true;
+        server->gate_seen = 0; /* followers that were held back go on in this turn */
+    }
     if (r->standby.state == MIM_STANDBY_STREAMING && r->down_since_ns != 0) {
         mim_log(MIM_LOG_INFO, "following", "primary=%s:%u position=%llu epoch=%u", r->host, r->port,
                 (unsigned long long)atomic_load_explicit(&server->ring.gate_position, memory_order_acquire),

@@ -192,7 +192,9 @@ void mim_past_turn(struct mim_server *server, bool gate_moved) {
     if (!TAILQ_EMPTY(&past->jobs) && jobs_turn(server, now + MIM_PAST_SLICE_NS / 2)) {
         mim_connections_retry(server);
     }
-    mim_follow_turn(server, gate_moved, now + MIM_PAST_SLICE_NS);
+    if (!mim_replication_undecided(server)) {
+        mim_follow_turn(server, gate_moved, now + MIM_PAST_SLICE_NS);
+    }
 }
 
 bool mim_past_busy(const struct mim_server *server) {
@@ -206,7 +208,7 @@ bool mim_past_busy(const struct mim_server *server) {
             return true;
         }
     }
-    return !TAILQ_EMPTY(&past->followers[MIM_FOLLOWER_ACTIVE]);
+    return !TAILQ_EMPTY(&past->followers[MIM_FOLLOWER_ACTIVE]) && !mim_replication_undecided(server);
 }
 
 void mim_past_tick(struct mim_server *server) {

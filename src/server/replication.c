@@ -104,6 +104,7 @@ void mim_replication_follow(struct mim_server *server, const char *host, uint16_
     (void)snprintf(r->host, sizeof(r->host), "%s", host);
     r->port = port;
     r->role = MIM_ROLE_STANDBY;
+    r->agreed = false;
     r->fenced = false;
     r->promoting = false;
     r->backoff_ns = 0;
@@ -460,6 +461,10 @@ void mim_replication_tick(struct mim_server *server) {
     if (server->options.sync_replicas > 0 && server->runners_ready) {
         mim_sessions_give_up(server);
     }
+}
+
+bool mim_replication_undecided(const struct mim_server *server) {
+    return server->replication.role == MIM_ROLE_STANDBY && !server->replication.agreed;
 }
 
 bool mim_replication_busy(const struct mim_server *server) {

@@ -52,6 +52,7 @@ struct mim_replication {
     int fd;
     struct mim_transport transport; /* over fd, once it is connected */
     bool talking;                   /* `standby` is in use */
+    bool agreed;                    /* this journal was a beginning of the primary\'s since it became a standby\'s */
     bool busy;                      /* the machine has more in its inbox */
     bool stalled;                   /* the journal has no room: tried again when it has moved */
     bool deaf;                      /* the socket is left alone until the machine has worked its inbox off */
@@ -127,6 +128,8 @@ mim_position_t mim_replication_shown(const struct mim_server *server);
 void mim_replication_turn(struct mim_server *server);
 void mim_replication_tick(struct mim_server *server);
 bool mim_replication_busy(const struct mim_server *server);
+/** A standby that has not met its primary yet: the end of its journal may be set aside, and is told to no follower. */
+bool mim_replication_undecided(const struct mim_server *server);
 void mim_replication_info(struct mim_server *server, struct mim_buffer *out);
 
 /* changes of role */

@@ -107,6 +107,41 @@ def follow_on_standby(t):
     equal(ids, [str(n) for n in range(1, 502)], "positions followed")
 
 
+@test("FOLLOW on a former primary tells nothing of what may be set aside, and goes on when it has met its primary")
+def follow_on_former_primary(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    with server.client() as c:
+        open_account(c, "a")
+        caught_up(server, follower)
+        follower.kill()
+        for _ in range(5):
+            deposit(c, "a", 1)  # the standby never hears of these
+    server.kill()
+    follower.args = []
+    follower.start()
+    server.args = ["--replica-of", f"127.0.0.1:{follower.port}"]
+    follower.process.signal(signal.SIGSTOP)  # connects to it, and gets no answer
+    server.launch()
+    wait_for(server._ready, 30, "the former primary")
+    f = t.client(server)
+    f.hello(3)
+    f.call("FOLLOW", "FROM", 1)
+    try:
+        check(False, f"it was told {f.read_push(0.5)}")
+    except TimeoutError:
+        pass
+    follower.process.signal(signal.SIGCONT)
+    with follower.client() as c:
+        deposit(c, "a", 100)
+    wait_for(lambda: is_following(server), 30, "the link")
+    f = t.client(server)
+    f.hello(3)
+    f.call("FOLLOW", "FROM", 1)
+    amounts = [json.loads(f.read_push()[1])["data"].get("amount") for _ in range(2)]
+    equal(amounts, [None, 100], "what a follower is told")
+
+
 @test("a standby that was away goes on where it stopped, and copies nothing twice")
 def returns(t):
     server = primary(t, "--segment-size-max", "4m")
