@@ -103,15 +103,15 @@ void mim_json_key_string(struct mim_json *j, struct mim_string key) {
 }
 
 void mim_json_name(struct mim_json *j, const char *name) {
-    size_t size = strlen(name);
+    struct mim_string text = mim_string_of(name);
     separate(j);
-    mim_buffer_reserve(j->out, size + 3);
+    mim_buffer_reserve(j->out, text.size + 3);
     uint8_t *at = j->out->data + j->out->size;
     at[0] = '"';
-    memcpy(at + 1, name, size);
-    at[size + 1] = '"';
-    at[size + 2] = ':';
-    j->out->size += size + 3;
+    memcpy(at + 1, text.data, text.size);
+    at[text.size + 1] = '"';
+    at[text.size + 2] = ':';
+    j->out->size += text.size + 3;
     j->after_key = true;
 }
 
