@@ -84,8 +84,9 @@ static int directory_lock(struct mim_server *server, struct mim_error *reterr) {
 
 static int storage_open(struct mim_server *server, struct mim_error *reterr) {
     int rc = mim_storage_posix_open(server->options.dir, true, &server->storage, reterr);
-    if (rc != 0) {
-        return rc == MIM_E_IO || rc == MIM_E_NOT_FOUND ? mim_error_set(reterr, MIM_E_USAGE, "%s", reterr->text) : rc;
+    if (rc != 0) { /* a directory that cannot be is the operator's to mend; a disk that fails is not */
+        bool usage = rc == MIM_E_NOT_FOUND || (rc == MIM_E_IO && reterr->os_errno != EIO);
+        return usage ? mim_error_set(reterr, MIM_E_USAGE, "%s", reterr->text) : rc;
     }
     server->storage_ready = true;
     return directory_lock(server, reterr);

@@ -99,7 +99,7 @@ def sweep(t, call, kind, statuses, some=4, seeded=None):
     """N = 1, 2, 3 ... until the fault is not met any more; some of them unless SWEEP=all."""
     source = random.Random(f"{SEED} {call} {kind}")
     done = 0
-    nth = 1 if ALL or call in ("room", "rename") else source.randint(1, 4)
+    nth = 1
     while strike(t, f"{call}:{kind}:{nth}", statuses, seeded):
         done += 1
         nth += 1 if ALL else source.randint(1, max(1, 2 * nth // some))
