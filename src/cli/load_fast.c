@@ -8,7 +8,8 @@
 
 #include "base/limits.h"
 
-#define MIM_LOAD_ARGUMENT_HEAD 32u /* "$", digits and line ends around an argument */
+#define MIM_LOAD_NUMBER_SIZE   300u /* digits that no real overflows with */
+#define MIM_LOAD_ARGUMENT_HEAD 32u  /* "$", digits and line ends around an argument */
 
 enum member { DO, COMMAND, DATA, IF, ID, CORR, CAUSE, BY, MEMBERS };
 
@@ -60,9 +61,12 @@ static int on_bool(void *context, int value) {
     return scan_value(context, mim_slice_text(value ? "true" : "false"), MIM_LOAD_BOOL);
 }
 
+/** A number that may be beyond all that a real can be is left to load_line.c, which refuses it. */
 static int on_number(void *context, const char *text, size_t size) {
-    bool integer = memchr(text, '.', size) == NULL && memchr(text, 'e', size) == NULL &&
-                   memchr(text, 'E', size) == NULL && !(size == 2 && text[0] == '-' && text[1] == '0');
+    if (size > MIM_LOAD_NUMBER_SIZE || memchr(text, 'e', size) != NULL || memchr(text, 'E', size) != NULL) {
+        return 0;
+    }
+    bool integer = memchr(text, '.', size) == NULL && !(size == 2 && text[0] == '-' && text[1] == '0');
     return scan_value(context, mim_slice_of(text, size), integer ? MIM_LOAD_INTEGER : MIM_LOAD_OTHER);
 }
 
