@@ -49,17 +49,14 @@ int mim_feed_probe(struct mim_storage storage, const struct mim_access *access, 
 }
 
 void mim_feed_begin(struct mim_feed *feed, const struct mim_replica_point *peer) {
-    *feed = (struct mim_feed){
-        .cursor = {.lsn = peer->lsn,
-                   .position = peer->position + 1,
-                   .chain = peer->chain,
-                   .chain_known = true,
-                   .every_frame = true},
-        .sent_lsn = peer->lsn,
-        .sent_position = peer->position,
-        .acked_lsn = peer->lsn,
-        .acked_position = peer->position,
-    };
+    feed->streaming = true;
+    feed->cursor = (struct mim_cursor){.lsn = peer->lsn,
+                                       .position = peer->position + 1,
+                                       .chain = peer->chain,
+                                       .chain_known = true,
+                                       .every_frame = true};
+    feed->sent_lsn = feed->acked_lsn = peer->lsn;
+    feed->sent_position = feed->acked_position = peer->position;
 }
 
 /** The segment behind a ROLL frame exists: then a standby that has both is where we are. */

@@ -6,6 +6,7 @@
 #define MIM_REPLICA_FEED_H
 
 #include "journal/cursor.h"
+#include "replica/incoming.h"
 #include "replica/point.h"
 
 /** What a standby that names its point is told. */
@@ -33,7 +34,13 @@ struct mim_boundary {
 int mim_feed_probe(struct mim_storage storage, const struct mim_access *access, const struct mim_boundary *boundaries,
                    size_t count);
 
+/** `{0}` before the standby's first word. */
 struct mim_feed {
+    bool welcomed;   /* REPLICATE was answered: what is asked next is */
+    bool streaming;  /* after CONTINUE */
+    uint16_t port;   /* where the standby listens */
+    mim_file_t file; /* being copied; the owner closes it */
+    char file_path[MIM_INCOMING_PATH_SIZE];
     struct mim_cursor cursor;
     mim_lsn_t sent_lsn; /* end of the last frame handed out */
     mim_position_t sent_position;
@@ -41,7 +48,9 @@ struct mim_feed {
     mim_position_t acked_position;
 };
 
-/** Begins behind the standby's point. */
+#define MIM_PROBE_MAX 400u /* boundaries asked about at once */
+
+/** Begins to stream, behind the standby's point. */
 void mim_feed_begin(struct mim_feed *feed, const struct mim_replica_point *peer);
 /** The next durable frame of every kind, verified; borrowed until the next call with the access. NOT_FOUND: all is
  *  sent. AGAIN, INVALID (archived), DAMAGED, IO as mim_cursor_frame. A ROLL frame comes when its next segment exists. */

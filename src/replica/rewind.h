@@ -18,7 +18,6 @@ struct mim_divergence {
     bool low_common;
     bool inside; /* false: items are segments' beginnings; true: frames of one segment */
 };
-#define MIM_PROBE_MAX 400u /* boundaries asked about at once */
 
 /** Starts with the beginnings of all segments. MEMORY. */
 MIM_CHECKED int mim_divergence_begin(struct mim_divergence *divergence, const struct mim_segments *segments,

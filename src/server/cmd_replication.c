@@ -87,7 +87,7 @@ enum mim_verdict_of_call mim_cmd_role(struct mim_call *call) {
     mim_reply_integer(call->reply, (int64_t)position);
     mim_reply_array(call->reply, r->streaming_count);
     TAILQ_FOREACH(feed, &r->feeds, link) {
-        if (feed->streaming) {
+        if (feed->feed.streaming) {
             char host[72];
             char text[MIM_RESP_NUMBER_SIZE_MAX];
             (void)snprintf(host, sizeof(host), "%s", feed->session->address);
@@ -97,7 +97,7 @@ enum mim_verdict_of_call mim_cmd_role(struct mim_call *call) {
             }
             mim_reply_array(call->reply, 3);
             mim_reply_text(call->reply, host);
-            mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits(feed->port, text)));
+            mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits(feed->feed.port, text)));
             mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits(feed->feed.acked_position, text)));
         }
     }
@@ -139,9 +139,9 @@ static struct mim_standby_feed *heir_choose(struct mim_server *server, struct mi
     struct mim_standby_feed *best = NULL;
     TAILQ_FOREACH(feed, &server->replication.feeds, link) {
         const char *address = feed->session->address;
-        bool named = host.data == NULL || (feed->port == port && strlen(address) > host.size &&
+        bool named = host.data == NULL || (feed->feed.port == port && strlen(address) > host.size &&
                                            memcmp(address, host.data, host.size) == 0 && address[host.size] == ':');
-        if (feed->streaming && named && (best == NULL || feed->feed.acked_lsn > best->feed.acked_lsn)) {
+        if (feed->feed.streaming && named && (best == NULL || feed->feed.acked_lsn > best->feed.acked_lsn)) {
             best = feed;
         }
     }
@@ -194,258 +194,61 @@ enum mim_verdict_of_call mim_cmd_failover(struct mim_call *call) {
     r->handover_deadline_ns = mim_server_now(server) + ms * 1000000u;
     mim_appender_seal(&server->appender);
     call->session->handover_ticket = r->handover_ticket + 1;
-    mim_log(MIM_LOG_INFO, "handover", "to=%s its_port=%u commands=READONLY", r->heir->session->address, r->heir->port);
+    mim_log(MIM_LOG_INFO, "handover", "to=%s its_port=%u commands=READONLY", r->heir->session->address,
+            r->heir->feed.port);
     return MIM_CALL_AGAIN;
 }
 
 /* --------------------------------------------------------------------- for standbys */
 
-static struct mim_replica_point own_point(struct mim_server *server) {
-    struct mim_engine_point point;
-    mim_engine_point(server->engine, &point);
-    return (struct mim_replica_point){.history = point.history,
-                                      .epoch = server->appender.epoch,
-                                      .lsn = mim_access_limit(server->replication.access),
-                                      .position = point.position};
-}
-
-/** REPLICATE protocol history|? epoch lsn chain position port */
-static bool point_parse(const struct mim_call *call, struct mim_replica_point *ret_point, uint16_t *ret_port) {
-    const struct mim_slice *a = call->arguments;
-    uint64_t epoch = 0;
-    uint64_t port = 0;
-    *ret_point = (struct mim_replica_point){.empty = a[2].size == 1 && a[2].data[0] == '?'};
-    if ((!ret_point->empty && !mim_history_parse(a[2], &ret_point->history)) || !parse_u64(a[3], 10, &epoch) ||
-        epoch > UINT32_MAX || !parse_u64(a[4], 10, &ret_point->lsn) || !parse_u64(a[5], 16, &ret_point->chain) ||
-        !parse_u64(a[6], 10, &ret_point->position) || !parse_u64(a[7], 10, &port) || port > 65535 ||
-        ret_point->position > INT64_MAX || ret_point->lsn > INT64_MAX) {
-        return false;
-    }
-    ret_point->epoch = (mim_epoch_t)epoch;
-    *ret_port = (uint16_t)port;
-    return true;
-}
-
-static void stream_begin(struct mim_call *call, struct mim_standby_feed *feed, const struct mim_replica_point *peer) {
+static void feed_follows(struct mim_call *call, struct mim_standby_feed *feed, const struct mim_replica_point *peer) {
     struct mim_replication *r = &call->server->replication;
-    mim_feed_begin(&feed->feed, peer);
-    feed->streaming = true;
     r->streaming_count++;
     r->acks_moved = true;
     r->more = true;
     mim_log(MIM_LOG_INFO, "standby_follows", "addr=%s its_port=%u position=%llu behind_bytes=%llu standbys=%u",
-            call->session->address, feed->port, (unsigned long long)peer->position,
+            call->session->address, feed->feed.port, (unsigned long long)peer->position,
             (unsigned long long)(mim_access_limit(r->access) - peer->lsn), r->streaming_count);
 }
 
-enum mim_verdict_of_call mim_cmd_replicate(struct mim_call *call) {
+/** REPLICATE, REPLFILES, REPLREAD, REPLPROBE, REPLACK: replica/answer.h knows what to say. */
+enum mim_verdict_of_call mim_cmd_standby(struct mim_call *call) {
     struct mim_server *server = call->server;
-    struct mim_replica_point peer;
-    uint64_t protocol = 0;
-    uint16_t port = 0;
-    if (!parse_u64(call->arguments[1], 10, &protocol) || protocol != MIM_REPLICA_PROTOCOL) {
-        return error(call, "this primary speaks replication protocol 1");
-    }
-    if (!point_parse(call, &peer, &port)) {
-        return error(call, "malformed REPLICATE");
-    }
-    if (call->session->standby != NULL && call->session->standby->streaming) {
-        return error(call, "this connection replicates already");
-    }
+    struct mim_error why = {0};
     if (!server->runners_ready) {
         mim_reply_errorf(call->reply, "LOADING", "there is no journal to follow yet");
         return MIM_CALL_DONE;
     }
     struct mim_standby_feed *feed = mim_feeds_get(call->session);
-    struct mim_error why = {0};
-    enum mim_welcome welcome = MIM_WELCOME_FILES;
     int rc = feed == NULL ? mim_error_set(&why, MIM_E_MEMORY, "out of memory") : mim_feeds_limit(server, &why);
-    struct mim_replica_point own = {0};
-    if (rc == 0) {
-        own = own_point(server);
-        rc = mim_feed_welcome(server->storage, server->replication.access, &own, &peer, &welcome, &why);
-    }
     if (rc != 0) {
         return error(call, why.text);
     }
-    feed->port = port;
-    char history[MIM_HISTORY_TEXT_SIZE];
-    char text[96];
-    mim_history_text(&own.history, history);
-    (void)snprintf(text, sizeof(text), "%s %s %u", mim_welcome_word(welcome), history, own.epoch);
-    mim_reply_simple(call->reply, text);
-    if (welcome == MIM_WELCOME_CONTINUE) {
-        stream_begin(call, feed, &peer);
-    } else if (welcome == MIM_WELCOME_NEWER) {
+    const struct mim_answering answering = {.storage = server->storage,
+                                            .engine = server->engine,
+                                            .appender = &server->appender,
+                                            .access = server->replication.access,
+                                            .run_id = server->run_id};
+    struct mim_replica_point peer = {0};
+    switch (mim_answer(&answering, &feed->feed, call->arguments, call->count, &call->reply->out, &peer)) {
+    case MIM_ANSWER_GIVEN:
+        break;
+    case MIM_ANSWER_FOLLOWS:
+        feed_follows(call, feed, &peer);
+        break;
+    case MIM_ANSWER_FENCED:
         mim_replication_fence(server, call->session->address, peer.epoch);
-    }
-    return MIM_CALL_DONE;
-}
-
-static bool is_standby(struct mim_call *call) {
-    if (call->session->standby == NULL) {
-        mim_reply_errorf(call->reply, "ERR", "REPLICATE comes first");
-        return false;
-    }
-    return true;
-}
-
-/** The newest snapshot, if copying it saves the standby more than it costs: the replay of what stands before it. */
-static bool snapshot_choose(struct mim_server *server, bool tail_only, const struct mim_segments *segments,
-                            struct mim_snapshot_entry *ret_entry) {
-    struct mim_snapshots snapshots;
-    struct mim_error ignored = {0};
-    if (mim_snapshots_load(server->storage, &snapshots, &ignored) != 0) {
-        return false;
-    }
-    bool found = false;
-    for (size_t i = 0; i < snapshots.count && !found; i++) {
-        const struct mim_snapshot_entry *entry = &snapshots.items[i];
-        mim_lsn_t first = segments->items[0].header.base_lsn;
-        if (entry->usable && entry->header.lsn <= mim_access_limit(server->replication.access) &&
-            entry->header.lsn >= first) {
-            found = tail_only || first > 0 || entry->header.lsn - first > entry->file_size / 2;
-            *ret_entry = *entry;
-            break;
-        }
-    }
-    mim_snapshots_deinit(&snapshots);
-    return found;
-}
-
-/** REPLFILES all|tail: "+run count", then "path size allocated" for each. */
-enum mim_verdict_of_call mim_cmd_replfiles(struct mim_call *call) {
-    struct mim_server *server = call->server;
-    struct mim_access *access = server->replication.access;
-    struct mim_error why = {0};
-    if (!is_standby(call)) {
-        return MIM_CALL_DONE;
-    }
-    if (mim_feeds_limit(server, &why) != 0) {
-        return error(call, why.text);
-    }
-    const struct mim_segments *segments = mim_access_segments(access);
-    bool tail_only = mim_word_is(call->arguments[1], "TAIL");
-    struct mim_snapshot_entry snapshot;
-    bool with_snapshot = snapshot_choose(server, tail_only, segments, &snapshot);
-    size_t first = with_snapshot && tail_only ? mim_segments_find_lsn(segments, snapshot.header.lsn) : 0;
-    size_t end = segments->count;
-    while (end > first + 1 &&
-           segments->items[end - 1].header.base_lsn + MIM_SEGMENT_HEADER_SIZE > mim_access_limit(access)) {
-        end--; /* begun, and nothing in it is durable yet */
-    }
-    char text[160];
-    (void)snprintf(text, sizeof(text), "%s %zu", server->run_id, end - first + (with_snapshot ? 1 : 0));
-    mim_reply_simple(call->reply, text);
-    if (with_snapshot) {
-        char path[MIM_SNAPSHOT_PATH_SIZE];
-        mim_snapshot_path(snapshot.position, path);
-        (void)snprintf(text, sizeof(text), "%s %llu %llu", path, (unsigned long long)snapshot.file_size,
-                       (unsigned long long)snapshot.file_size);
-        mim_reply_text(call->reply, text);
-    }
-    for (size_t i = first; i < end; i++) {
-        const struct mim_segment *segment = &segments->items[i];
-        char path[MIM_SEGMENT_PATH_SIZE];
-        uint64_t durable = mim_access_limit(access) - segment->header.base_lsn;
-        uint64_t size = i + 1 < segments->count && segment->file_size < durable ? segment->file_size : durable;
-        mim_segment_path(segment->header.first_position, path);
-        (void)snprintf(text, sizeof(text), "%s %llu %llu", path, (unsigned long long)size,
-                       (unsigned long long)(segment->file_size > size ? segment->file_size : size));
-        mim_reply_text(call->reply, text);
-    }
-    return MIM_CALL_DONE;
-}
-
-/** The file a standby copies stays open from piece to piece: it may lose its name meanwhile. */
-static int file_of(struct mim_server *server, struct mim_standby_feed *feed, struct mim_slice path,
-                   struct mim_error *reterr) {
-    if (feed->file != 0 && mim_slice_equal(path, mim_slice_text(feed->file_path))) {
-        return 0;
-    }
-    if (!mim_incoming_path_valid(path)) {
-        return mim_error_set(reterr, MIM_E_INVALID, "no such file");
-    }
-    mim_file_close(server->storage, feed->file);
-    feed->file = 0;
-    (void)snprintf(feed->file_path, sizeof(feed->file_path), "%.*s", (int)path.size, (const char *)path.data);
-    return mim_file_open(server->storage, feed->file_path, MIM_OPEN_READ, &feed->file, reterr);
-}
-
-/** REPLREAD path offset count: the bytes, as they stand. */
-enum mim_verdict_of_call mim_cmd_replread(struct mim_call *call) {
-    struct mim_server *server = call->server;
-    struct mim_error why = {0};
-    uint64_t offset = 0;
-    uint64_t count = 0;
-    if (!is_standby(call)) {
-        return MIM_CALL_DONE;
-    }
-    if (!parse_u64(call->arguments[2], 10, &offset) || !parse_u64(call->arguments[3], 10, &count) || count == 0 ||
-        count > MIM_INCOMING_PIECE || offset > INT64_MAX) {
-        return error(call, "malformed REPLREAD");
-    }
-    struct mim_standby_feed *feed = call->session->standby;
-    if (file_of(server, feed, call->arguments[1], &why) != 0) {
-        return error(call, why.text);
-    }
-    struct mim_buffer *out = &call->reply->out;
-    size_t before = out->size;
-    char head[MIM_RESP_NUMBER_SIZE_MAX];
-    mim_buffer_append(out, "$", 1);
-    mim_buffer_append(out, head, mim_resp_digits(count, head));
-    mim_buffer_append(out, "\r\n", 2);
-    mim_buffer_reserve(out, (size_t)count + 2);
-    size_t got = 0;
-    int rc = mim_file_pread(server->storage, feed->file, out->data + out->size, (size_t)count, offset, &got, &why);
-    if (rc != 0 || got != count) {
-        out->size = before;
-        return error(call, rc != 0 ? why.text : "the file is shorter than asked for");
-    }
-    out->size += got;
-    mim_buffer_append(out, "\r\n", 2);
-    return MIM_CALL_DONE;
-}
-
-/** REPLPROBE lsn chain [lsn chain ...]: index of the first that is ours too, or -1. */
-enum mim_verdict_of_call mim_cmd_replprobe(struct mim_call *call) {
-    struct mim_server *server = call->server;
-    struct mim_boundary boundaries[MIM_PROBE_MAX];
-    struct mim_error why = {0};
-    size_t count = (call->count - 1) / 2;
-    if (!is_standby(call)) {
-        return MIM_CALL_DONE;
-    }
-    if (call->count % 2 == 0 || count == 0 || count > MIM_PROBE_MAX) {
-        return error(call, "malformed REPLPROBE");
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (!parse_u64(call->arguments[1 + 2 * i], 10, &boundaries[i].lsn) ||
-            !parse_u64(call->arguments[2 + 2 * i], 16, &boundaries[i].chain)) {
-            return error(call, "malformed REPLPROBE");
-        }
-    }
-    if (mim_feeds_limit(server, &why) != 0) {
-        return error(call, why.text);
-    }
-    mim_reply_integer(call->reply, mim_feed_probe(server->storage, server->replication.access, boundaries, count));
-    return MIM_CALL_DONE;
-}
-
-/** REPLACK lsn position: what is durable there. No answer. */
-enum mim_verdict_of_call mim_cmd_replack(struct mim_call *call) {
-    struct mim_standby_feed *feed = call->session->standby;
-    uint64_t lsn = 0;
-    uint64_t position = 0;
-    if (feed == NULL || !feed->streaming || !parse_u64(call->arguments[1], 10, &lsn) ||
-        !parse_u64(call->arguments[2], 10, &position) || !mim_feed_acked(&feed->feed, lsn, position)) {
+        break;
+    case MIM_ANSWER_CONFIRMED:
+        server->replication.acks_moved = true;
+        return MIM_CALL_SILENT;
+    case MIM_ANSWER_HOSTILE:
         mim_log(MIM_LOG_WARNING, "standby_refused", "addr=%s text=\"a confirmation that cannot be\" goes_on=closed",
                 call->session->address);
         call->session->doomed = true;
         return MIM_CALL_SILENT;
     }
-    call->server->replication.acks_moved = true;
-    return MIM_CALL_SILENT;
+    return MIM_CALL_DONE;
 }
 
 /** REPLPROMOTED: the heir has taken over; we follow it. No answer. */
@@ -466,8 +269,8 @@ enum mim_verdict_of_call mim_cmd_replpromoted(struct mim_call *call) {
     r->handover_error[0] = '\0';
     r->handover_ticket++;
     r->handovers++;
-    mim_log(MIM_LOG_INFO, "handed_over", "to=%s:%u", host, r->heir->port);
-    mim_replication_follow(server, host, r->heir->port);
+    mim_log(MIM_LOG_INFO, "handed_over", "to=%s:%u", host, r->heir->feed.port);
+    mim_replication_follow(server, host, r->heir->feed.port);
     call->session->doomed = true;
     return MIM_CALL_SILENT;
 }

@@ -65,7 +65,6 @@ mim_command_fn mim_cmd_acl, mim_cmd_client, mim_cmd_command, mim_cmd_config, mim
     mim_cmd_shutdown;
 mim_command_fn mim_cmd_snapshot, mim_cmd_lastsave, mim_cmd_role, mim_cmd_dbsize;
 mim_command_fn mim_cmd_replicaof, mim_cmd_wait, mim_cmd_failover;
-mim_command_fn mim_cmd_replicate, mim_cmd_replfiles, mim_cmd_replread, mim_cmd_replprobe, mim_cmd_replack,
-    mim_cmd_replpromoted;
+mim_command_fn mim_cmd_standby, mim_cmd_replpromoted;
 
 #endif

@@ -398,7 +398,7 @@ void mim_connection_open(struct mim_server *server, struct mim_transport transpo
 void mim_connections_stop_reading(struct mim_server *server) {
     struct mim_session *session;
     TAILQ_FOREACH(session, &server->sessions, all_link) {
-        if (session->standby != NULL && session->standby->streaming) {
+        if (session->standby != NULL && session->standby->feed.streaming) {
             continue; /* standbys get what is left, and confirm it */
         }
         stall_leave(session);

@@ -33,7 +33,7 @@ void mim_feeds_forget(struct mim_session *session) {
     if (feed == NULL) {
         return;
     }
-    if (feed->streaming) {
+    if (feed->feed.streaming) {
         r->streaming_count--;
         r->acks_moved = true;
         mim_log(MIM_LOG_WARNING, "standby_left", "addr=%s confirmed_position=%llu standbys=%u", session->address,
@@ -42,7 +42,7 @@ void mim_feeds_forget(struct mim_session *session) {
     if (r->heir == feed) {
         r->heir = NULL;
     }
-    mim_file_close(session->server->storage, feed->file);
+    mim_file_close(session->server->storage, feed->feed.file);
     TAILQ_REMOVE(&r->feeds, feed, link);
     r->feed_count--;
     free(feed);
@@ -157,7 +157,7 @@ void mim_feeds_turn(struct mim_server *server) {
     struct mim_error error = {0};
     int rc = mim_feeds_limit(server, &error);
     TAILQ_FOREACH(feed, &r->feeds, link) {
-        if (!feed->streaming || feed->session->closing || feed->session->doomed) {
+        if (!feed->feed.streaming || feed->session->closing || feed->session->doomed) {
             continue;
         }
         if (rc != 0) {
@@ -210,7 +210,7 @@ void mim_feeds_tick(struct mim_server *server) {
     }
     TAILQ_FOREACH(feed, &r->feeds, link) {
         struct mim_session *session = feed->session;
-        if (!feed->streaming || session->closing || session->doomed) {
+        if (!feed->feed.streaming || session->closing || session->doomed) {
             continue;
         }
         if (server->now_ns - feed->beat_ns > BEAT_IDLE_NS) {
@@ -227,6 +227,8 @@ void mim_feeds_tick(struct mim_server *server) {
 unsigned mim_feeds_confirmed_count(const struct mim_server *server, mim_lsn_t gate) {
     const struct mim_standby_feed *feed;
     unsigned count = 0;
-    TAILQ_FOREACH(feed, &server->replication.feeds, link) { count += feed->streaming && feed->feed.acked_lsn >= gate; }
+    TAILQ_FOREACH(feed, &server->replication.feeds, link) {
+        count += feed->feed.streaming && feed->feed.acked_lsn >= gate;
+    }
     return count;
 }

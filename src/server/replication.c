@@ -315,7 +315,7 @@ static void scan_done(struct mim_server *server, mim_position_t position, uint64
     r->scan_position = position;
     if (r->role == MIM_ROLE_PRIMARY) {
         TAILQ_FOREACH(feed, &r->feeds, link) {
-            if (feed->streaming) {
+            if (feed->feed.streaming) {
                 mim_feeds_push(feed, "digest", numbers, 2);
             }
         }
@@ -362,7 +362,7 @@ static void scan_begin(struct mim_server *server) {
     uint64_t position = point.position;
     r->scanning = true;
     TAILQ_FOREACH(feed, &r->feeds, link) {
-        if (feed->streaming) {
+        if (feed->feed.streaming) {
             mim_feeds_push(feed, "scan", &position, 1);
         }
     }
@@ -402,7 +402,7 @@ static bool confirm(struct mim_server *server) {
         return false;
     }
     TAILQ_FOREACH(feed, &r->feeds, link) {
-        if (feed->streaming && count < sizeof(acked) / sizeof(acked[0])) {
+        if (feed->feed.streaming && count < sizeof(acked) / sizeof(acked[0])) {
             acked[count++] = feed->feed.acked_lsn;
         }
     }
@@ -412,7 +412,7 @@ static bool confirm(struct mim_server *server) {
     if (confirmed > server->appender.confirmed_lsn) {
         server->appender.confirmed_lsn = confirmed;
         TAILQ_FOREACH(feed, &r->feeds, link) {
-            if (feed->streaming && feed->feed.acked_lsn == confirmed) {
+            if (feed->feed.streaming && feed->feed.acked_lsn == confirmed) {
                 r->confirmed_position = feed->feed.acked_position;
             }
         }
@@ -560,10 +560,10 @@ static void info_feeds(struct mim_server *server, struct mim_buffer *out) {
         }
         mim_info_line(out,
                       "slave%u:ip=%s,port=%u,state=%s,offset=%llu,lag=%llu,lag_events=%llu,lag_bytes=%llu,lag_ms=%llu",
-                      number++, host, feed->port,
-                      !feed->streaming ? "wait_bgsave"
-                      : feed->live     ? "online"
-                                       : "send_bulk",
+                      number++, host, feed->feed.port,
+                      !feed->feed.streaming ? "wait_bgsave"
+                      : feed->live          ? "online"
+                                            : "send_bulk",
                       (ull)feed->feed.acked_position, (ull)(mim_feeds_lag_ms(server, feed->feed.acked_lsn) / 1000u),
                       (ull)(position - feed->feed.acked_position),
                       (ull)(gate > feed->feed.acked_lsn ? gate - feed->feed.acked_lsn : 0),

@@ -7,7 +7,7 @@
 #include <event2/event.h>
 #include <sys/queue.h>
 
-#include "replica/feed.h"
+#include "replica/answer.h"
 #include "replica/standby.h"
 #include "server/transport.h"
 
@@ -24,11 +24,7 @@ struct mim_reply;
 struct mim_standby_feed {
     struct mim_session *session;
     struct mim_feed feed;
-    bool streaming;  /* after CONTINUE */
-    bool live;       /* has been at the end of what is durable */
-    uint16_t port;   /* where it listens */
-    mim_file_t file; /* being copied */
-    char file_path[MIM_INCOMING_PATH_SIZE];
+    bool live; /* has been at the end of what is durable */
     uint64_t beat_ns;
     TAILQ_ENTRY(mim_standby_feed) link;
 };

@@ -49,11 +49,7 @@ HANDLER(mim_cmd_dbsize)
 HANDLER(mim_cmd_replicaof)
 HANDLER(mim_cmd_wait)
 HANDLER(mim_cmd_failover)
-HANDLER(mim_cmd_replicate)
-HANDLER(mim_cmd_replfiles)
-HANDLER(mim_cmd_replread)
-HANDLER(mim_cmd_replprobe)
-HANDLER(mim_cmd_replack)
+HANDLER(mim_cmd_standby)
 HANDLER(mim_cmd_replpromoted)
 
 static void test_commands_are_found_in_any_case(void **state) {
