@@ -147,6 +147,7 @@ int mim_engine_restore(const struct mim_engine_options *options, struct mim_aren
         (void)mim_engine_free(engine);
         return rc;
     }
+    engine->last_gate = engine->root->lsn; /* standbys may not have what is in it */
     *ret_engine = engine;
     return 0;
 }

@@ -21,28 +21,28 @@ struct answer {
 
 /* ---------------------------------------------------------------------------- saying */
 
-__attribute__((format(printf, 2, 3))) static void say(struct answer *a, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void say(struct mim_buffer *out, const char *format, ...) {
     char line[512];
     va_list arguments;
     va_start(arguments, format);
     int size = vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    MIM_ASSERT(size > 0);
-    mim_buffer_append(a->out, line, (size_t)size < sizeof(line) ? (size_t)size : sizeof(line) - 1);
-    mim_buffer_text(a->out, "\r\n");
+    MIM_ASSERT(size > 0 && (size_t)size < sizeof(line));
+    mim_buffer_append(out, line, (size_t)size);
+    mim_buffer_text(out, "\r\n");
 }
 
 static enum mim_answer refuse(struct answer *a, const char *text) {
     size_t size = strcspn(text, "\r\n"); /* one line */
-    say(a, "-ERR %.*s", (int)(size < 400 ? size : 400), text);
+    say(a->out, "-ERR %.*s", (int)(size < 400 ? size : 400), text);
     return MIM_ANSWER_GIVEN;
 }
 
 static void say_entry(struct answer *a, const char *path, uint64_t size, uint64_t allocated) {
     char text[160];
     (void)snprintf(text, sizeof(text), "%s %" PRIu64 " %" PRIu64, path, size, allocated);
-    say(a, "$%zu", strlen(text));
-    say(a, "%s", text);
+    say(a->out, "$%zu", strlen(text));
+    say(a->out, "%s", text);
 }
 
 static bool number_of(struct mim_slice text, unsigned base, uint64_t *ret_value) {
@@ -117,7 +117,7 @@ static enum mim_answer answer_replicate(struct answer *a) {
     }
     char history[MIM_HISTORY_TEXT_SIZE];
     mim_history_text(&own.history, history);
-    say(a, "+%s %s %u", mim_welcome_word(welcome), history, own.epoch);
+    say(a->out, "+%s %s %u", mim_welcome_word(welcome), history, own.epoch);
     a->feed->welcomed = true;
     if (welcome == MIM_WELCOME_CONTINUE) {
         mim_feed_begin(a->feed, &a->peer);
@@ -161,7 +161,7 @@ static enum mim_answer answer_files(struct answer *a) {
     while (end > first + 1 && segments->items[end - 1].header.base_lsn + MIM_SEGMENT_HEADER_SIZE > limit) {
         end--; /* begun, and nothing in it is durable yet */
     }
-    say(a, "+%s %zu", a->on->run_id, end - first + (with_snapshot ? 1 : 0));
+    say(a->out, "+%s %zu", a->on->run_id, end - first + (with_snapshot ? 1 : 0));
     if (with_snapshot) {
         char path[MIM_SNAPSHOT_PATH_SIZE];
         mim_snapshot_path(snapshot.position, path);
@@ -206,7 +206,7 @@ static enum mim_answer answer_read(struct answer *a) {
     }
     size_t before = a->out->size;
     size_t got = 0;
-    say(a, "$%" PRIu64, size);
+    say(a->out, "$%" PRIu64, size);
     mim_buffer_reserve(a->out, (size_t)size + 2);
     int rc =
         mim_file_pread(a->on->storage, a->feed->file, a->out->data + a->out->size, (size_t)size, offset, &got, &why);
@@ -233,7 +233,7 @@ static enum mim_answer answer_probe(struct answer *a) {
             return refuse(a, "malformed REPLPROBE");
         }
     }
-    say(a, ":%d", mim_feed_probe(a->on->storage, a->on->access, boundaries, count));
+    say(a->out, ":%d", mim_feed_probe(a->on->storage, a->on->access, boundaries, count));
     return MIM_ANSWER_GIVEN;
 }
 
@@ -275,4 +275,21 @@ enum mim_answer mim_answer(const struct mim_answering *answering, struct mim_fee
         }
     }
     return refuse(&a, "no standby says this");
+}
+
+/* --------------------------------------------------------------------------- unasked */
+
+void mim_push_frame(struct mim_buffer *out, const struct mim_frame *frame) {
+    say(out, "*3\r\n$6\r\nframes\r\n:%" PRIu64 "\r\n$%u", frame->lsn, frame->header.size);
+    mim_buffer_append(out, frame->bytes, frame->header.size);
+    mim_buffer_text(out, "\r\n");
+}
+
+void mim_push_word(struct mim_buffer *out, const char *word, const uint64_t *numbers, size_t count) {
+    say(out, "*%zu\r\n$%zu\r\n%s", count + 1, strlen(word), word);
+    for (size_t i = 0; i < count; i++) {
+        char digits[24];
+        int size = snprintf(digits, sizeof(digits), "%" PRIu64, numbers[i]);
+        say(out, "$%d\r\n%s", size, digits);
+    }
 }

@@ -36,4 +36,11 @@ enum mim_answer mim_answer(const struct mim_answering *answering, struct mim_fee
                            const struct mim_slice *arguments, size_t count, struct mim_buffer *out,
                            struct mim_replica_point *ret_peer);
 
+/* What is said unasked, to a streaming standby. */
+
+/** A frame, as it stands in the journal. */
+void mim_push_frame(struct mim_buffer *out, const struct mim_frame *frame);
+/** A word and its numbers: beat, scan, digest, promote. */
+void mim_push_word(struct mim_buffer *out, const char *word, const uint64_t *numbers, size_t count);
+
 #endif

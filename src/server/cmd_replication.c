@@ -35,10 +35,10 @@ enum mim_verdict_of_call mim_cmd_replicaof(struct mim_call *call) {
     struct mim_replication *r = &server->replication;
     uint64_t port = 0;
     if (mim_word_is(call->arguments[1], "NO") && mim_word_is(call->arguments[2], "ONE")) {
-        if (r->role == MIM_ROLE_STANDBY || r->fenced) {
+        if (r->reign.role == MIM_ROLE_STANDBY || r->reign.fenced) {
             mim_replication_promote(server);
         }
-        if (r->promoting) {
+        if (r->reign.promoting) {
             return MIM_CALL_AGAIN; /* answered when the new epoch is durable */
         }
         mim_reply_simple(call->reply, "OK");
@@ -53,7 +53,7 @@ enum mim_verdict_of_call mim_cmd_replicaof(struct mim_call *call) {
     }
     char name[MIM_HOST_SIZE_MAX];
     (void)snprintf(name, sizeof(name), "%.*s", (int)host.size, (const char *)host.data);
-    if (r->role == MIM_ROLE_STANDBY && strcmp(r->host, name) == 0 && r->port == port) {
+    if (r->reign.role == MIM_ROLE_STANDBY && strcmp(r->host, name) == 0 && r->port == port) {
         mim_reply_simple(call->reply, "OK Already connected to specified master");
         return MIM_CALL_DONE;
     }
@@ -78,7 +78,7 @@ enum mim_verdict_of_call mim_cmd_role(struct mim_call *call) {
     const struct mim_standby_feed *feed;
     uint64_t position =
         server->ring_ready ? atomic_load_explicit(&server->ring.gate_position, memory_order_acquire) : 0;
-    if (r->role == MIM_ROLE_STANDBY) {
+    if (r->reign.role == MIM_ROLE_STANDBY) {
         role_of_standby(call, (int64_t)position);
         return MIM_CALL_DONE;
     }
@@ -115,7 +115,7 @@ enum mim_verdict_of_call mim_cmd_wait(struct mim_call *call) {
     if (!parse_u64(call->arguments[2], 10, &ms) || ms > (uint64_t)INT64_MAX / 1000000u) {
         return error(call, "timeout is not an integer or out of range");
     }
-    if (server->replication.role == MIM_ROLE_STANDBY) {
+    if (server->replication.reign.role == MIM_ROLE_STANDBY) {
         return error(call,
                      "WAIT cannot be used with replica instances. Please also note that writes are refused here.");
     }
@@ -178,7 +178,7 @@ enum mim_verdict_of_call mim_cmd_failover(struct mim_call *call) {
             return error(call, "syntax error: FAILOVER [TO host port] [TIMEOUT ms]");
         }
     }
-    if (r->role != MIM_ROLE_PRIMARY || r->fenced || r->promoting) {
+    if (r->reign.role != MIM_ROLE_PRIMARY || r->reign.fenced || r->reign.promoting) {
         return error(call, "FAILOVER is for a primary that takes commands");
     }
     if (r->handover != MIM_HANDOVER_NONE) {

@@ -82,12 +82,7 @@ static void output_release(struct mim_session *session, size_t before) {
 void mim_feeds_push(struct mim_standby_feed *feed, const char *word, const uint64_t *numbers, size_t count) {
     struct mim_session *session = feed->session;
     size_t before = session->reply.out.size;
-    mim_reply_array(&session->reply, count + 1);
-    mim_reply_text(&session->reply, word);
-    for (size_t i = 0; i < count; i++) {
-        char text[MIM_RESP_NUMBER_SIZE_MAX];
-        mim_reply_bulk(&session->reply, mim_slice_of(text, mim_resp_digits(numbers[i], text)));
-    }
+    mim_push_word(&session->reply.out, word, numbers, count);
     output_release(session, before);
 }
 
@@ -137,10 +132,7 @@ static bool feed_serve(struct mim_server *server, struct mim_standby_feed *feed)
             return false;
         }
         size_t before = session->reply.out.size;
-        mim_reply_array(&session->reply, 3);
-        mim_reply_text(&session->reply, "frames");
-        mim_reply_integer(&session->reply, (int64_t)frame.lsn);
-        mim_reply_bulk(&session->reply, mim_slice_of(frame.bytes, frame.header.size));
+        mim_push_frame(&session->reply.out, &frame);
         output_release(session, before);
         sent += frame.header.size;
     }

@@ -71,11 +71,10 @@ static void replies_replace(struct mim_server *server, const uint8_t *data, size
         size_t one = reply_size(data + at, size - at);
         uint64_t position = 0;
         if (reply_position(data + at, one, &position)) {
-            mim_reply_errorf(
-                &reply, "UNKNOWN",
-                "position %llu: durable here, not confirmed by %u standbys in time; send it again with the "
-                "same @id",
-                (unsigned long long)position, server->options.sync_replicas);
+            mim_reply_errorf(&reply, "UNKNOWN",
+                             "position %llu: not confirmed by %u standbys in time; send it again with the "
+                             "same @id",
+                             (unsigned long long)position, server->options.sync_replicas);
         } else if (data[at] == '+' || data[at] == '-') {
             mim_buffer_append(&reply.out, data + at, one);
         } else {
@@ -106,9 +105,9 @@ static void mark_give_up(struct mim_session *session, uint64_t mark_end) {
     mim_connection_touch(session);
 }
 
-void mim_sessions_give_up(struct mim_server *server) {
-    uint64_t patience = (uint64_t)server->options.sync_timeout_ms * 1000000u;
-    mim_lsn_t gate = atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
+void mim_sessions_give_up(struct mim_server *server, bool all) {
+    uint64_t patience = all ? 0 : (uint64_t)server->options.sync_timeout_ms * 1000000u;
+    mim_lsn_t gate = all ? UINT64_MAX : atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire);
     struct mim_session *session;
     TAILQ_FOREACH(session, &server->sessions, all_link) {
         if (session->doomed || session->standby != NULL) {
@@ -116,7 +115,8 @@ void mim_sessions_give_up(struct mim_server *server) {
         }
         const struct mim_hold_mark *mark;
         while ((mark = mim_holdback_first(&session->holdback)) != NULL && mark->gate <= gate &&
-               mark->gate > mim_appender_shown(&server->appender) && server->now_ns > mark->received_ns + patience) {
+               mark->gate > mim_appender_shown(&server->appender) &&
+               (all || server->now_ns > mark->received_ns + patience)) {
             mark_give_up(session, mark->end);
             struct mim_hold_mark done;
             bool taken = mim_holdback_take(&session->holdback, gate, &done);

@@ -68,7 +68,7 @@ static void section_server(struct mim_server *server, struct mim_buffer *out) {
     line(out, "uptime_in_seconds:%llu", (ull)uptime);
     line(out, "uptime_in_days:%llu", (ull)(uptime / 86400));
     line(out, "phase:%s", phases[server->phase]);
-    line(out, "role:%s", server->replication.role == MIM_ROLE_PRIMARY ? "master" : "slave");
+    line(out, "role:%s", server->replication.reign.role == MIM_ROLE_PRIMARY ? "master" : "slave");
     line(out, "dir:%s", server->options.dir);
     line(out, "config_file:%s", server->options.config_file == NULL ? "" : server->options.config_file);
     line(out, "recovery_ms:%llu", (ull)(server->recovery_ns / 1000000u));

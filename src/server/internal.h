@@ -297,8 +297,8 @@ void mim_session_set_limits(struct mim_session *session);
 void mim_session_set_user(struct mim_session *session, struct mim_acl_user *user);
 
 /* give_up.c */
-/** Answers UNKNOWN where standbys have not confirmed in time. */
-void mim_sessions_give_up(struct mim_server *server);
+/** Answers UNKNOWN where standbys have not confirmed in time; `all`: wherever they have not confirmed. */
+void mim_sessions_give_up(struct mim_server *server, bool all);
 
 /* server.c */
 /** Between two turns: closes the journal, lets replication change what is on disk, opens it again. */

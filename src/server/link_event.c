@@ -412,7 +412,7 @@ static void on_retry(evutil_socket_t fd, short what, void *context) {
     (void)fd;
     (void)what;
     struct mim_server *server = context;
-    if (server->replication.role == MIM_ROLE_STANDBY && server->phase <= MIM_PHASE_SERVING) {
+    if (server->replication.reign.role == MIM_ROLE_STANDBY && server->phase <= MIM_PHASE_SERVING) {
         mim_link_start(server);
     }
 }
@@ -457,7 +457,7 @@ void mim_link_turn(struct mim_server *server) {
 
 void mim_link_tick(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
-    if (r->role != MIM_ROLE_STANDBY) {
+    if (r->reign.role != MIM_ROLE_STANDBY) {
         return;
     }
     uint64_t patience = (uint64_t)server->options.replica_timeout_s * 1000000000u;

@@ -117,7 +117,7 @@ static void on_seal(evutil_socket_t fd, short what, void *context) {
     (void)what;
     struct mim_server *server = context;
     server->seal_armed = false;
-    if (server->replication.role == MIM_ROLE_STANDBY || server->replication.promoting) {
+    if (server->replication.reign.role == MIM_ROLE_STANDBY || server->replication.reign.promoting) {
         return; /* the journal is the primary's */
     }
     if (server->phase != MIM_PHASE_SERVING || server->appender.next_lsn == server->seal_lsn) {
@@ -140,8 +140,9 @@ static void on_seal(evutil_socket_t fd, short what, void *context) {
 static bool is_lone(const struct mim_server *server) {
     return server->options.lone_sync && server->lone.turns >= LONE_TURNS &&
            server->now_ns - server->lone.since_ns >= LONE_NS && server->phase == MIM_PHASE_SERVING &&
-           server->options.writer.durability == MIM_DURABILITY_FSYNC && server->replication.role == MIM_ROLE_PRIMARY &&
-           server->replication.streaming_count == 0 && server->snapshotter.phase == MIM_SNAPSHOT_IDLE;
+           server->options.writer.durability == MIM_DURABILITY_FSYNC &&
+           server->replication.reign.role == MIM_ROLE_PRIMARY && server->replication.streaming_count == 0 &&
+           server->snapshotter.phase == MIM_SNAPSHOT_IDLE;
 }
 
 static void turn_hand_over(struct mim_server *server) {
@@ -189,7 +190,7 @@ static void turn_failed(struct mim_server *server, int code) {
 static void turn_stop(struct mim_server *server) {
     uint64_t passed = server->now_ns - server->stop_ns;
     if (!server->stop_sealed) {
-        if (server->replication.role == MIM_ROLE_STANDBY || server->appender.next_lsn == server->seal_lsn ||
+        if (server->replication.reign.role == MIM_ROLE_STANDBY || server->appender.next_lsn == server->seal_lsn ||
             seal_append(server) != MIM_E_AGAIN) {
             server->stop_sealed = true; /* on a full disk there is no seal, and nothing else is lost by that */
         }

@@ -30,6 +30,9 @@ int mim_publishing_open(struct mim_server *server, struct mim_error *reterr) {
 
 void mim_publishing_start(struct mim_server *server) {
     struct mim_error error = {0};
+    if (!mim_reign_settled(&server->replication.reign, &server->appender)) {
+        return; /* started when standbys have confirmed what Redis may have already */
+    }
     if (server->publisher == NULL && mim_publishing_open(server, &error) != 0) {
         char quoted[MIM_LOG_QUOTED_SIZE];
         mim_log(MIM_LOG_ERROR, "publish_failed", "text=%s goes_on=yes", mim_log_quote(error.text, quoted));

@@ -42,7 +42,7 @@ int mim_replication_init(struct mim_server *server, struct mim_error *reterr) {
         return mim_error_set(reterr, MIM_E_USAGE, "--replica-of must be HOST:PORT, not \"%s\"",
                              server->options.replica_of);
     }
-    r->role = MIM_ROLE_STANDBY;
+    r->reign.role = MIM_ROLE_STANDBY;
     return 0; /* `guarded` follows when the journal is open */
 }
 
@@ -61,7 +61,7 @@ void mim_replication_release(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     r->access = mim_access_free(r->access);
     r->scanning = false;
-    r->promoting = false;
+    r->reign.promoting = false;
 }
 
 void mim_replication_close(struct mim_server *server) {
@@ -74,48 +74,42 @@ void mim_replication_close(struct mim_server *server) {
     }
 }
 
-/** The journal's confirmed part: everything that was there when a primary starts, then what standbys confirm. */
-static void confirmed_init(struct mim_server *server) {
-    bool waits = server->options.sync_replicas > 0 && server->replication.role == MIM_ROLE_PRIMARY;
-    server->replication.confirmed_position = atomic_load_explicit(&server->ring.gate_position, memory_order_acquire);
-    server->appender.confirmed_lsn =
-        waits ? atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) : UINT64_MAX;
-}
-
 void mim_replication_ready(struct mim_server *server) {
     mim_replication_guard(server);
     if (server->runners_ready) {
-        confirmed_init(server);
+        mim_reign_begin(&server->replication.reign, &server->appender, server->options.sync_replicas);
     }
-    if (server->replication.role == MIM_ROLE_STANDBY) {
+    if (server->replication.reign.role == MIM_ROLE_STANDBY) {
         mim_link_start(server);
     }
 }
 
 bool mim_replication_waits_for_copy(const struct mim_server *server) {
-    return server->phase == MIM_PHASE_LOADING && server->replication.role == MIM_ROLE_STANDBY && !server->opening;
+    return server->phase == MIM_PHASE_LOADING && server->replication.reign.role == MIM_ROLE_STANDBY && !server->opening;
 }
 
 /* ------------------------------------------------------------------ changes of role */
 
+/** What waits for standbys will wait for others, if at all: the present ones may confirm it or not. */
+static void held_give_up(struct mim_server *server) {
+    if (server->runners_ready && server->appender.confirmed_lsn != UINT64_MAX) {
+        mim_sessions_give_up(server, true);
+    }
+}
+
 void mim_replication_follow(struct mim_server *server, const char *host, uint16_t port) {
     struct mim_replication *r = &server->replication;
     mim_link_stop(server, NULL);
+    held_give_up(server);
     (void)snprintf(r->host, sizeof(r->host), "%s", host);
     r->port = port;
-    r->role = MIM_ROLE_STANDBY;
+    mim_reign_follow(&r->reign, server->runners_ready ? &server->appender : NULL);
     r->agreed = false;
-    r->fenced = false;
-    r->promoting = false;
     r->backoff_ns = 0;
     r->last_error[0] = '\0';
     r->down_since_ns = mim_server_now(server);
     mim_replication_guard(server);
     mim_publishing_stop(server);
-    if (server->runners_ready) {
-        mim_appender_seal(&server->appender);
-        server->appender.confirmed_lsn = UINT64_MAX;
-    }
     mim_log(MIM_LOG_INFO, "standby", "primary=%s:%u commands=READONLY", host, port);
     mim_link_start(server);
 }
@@ -129,7 +123,7 @@ void mim_replication_set_sync(struct mim_server *server, uint32_t wanted) {
     server->options.sync_replicas = wanted;
     mim_log(wanted < before ? MIM_LOG_ERROR : MIM_LOG_WARNING, "sync_replicas", "before=%u now=%u goes_on=%s", before,
             wanted, wanted == 0 ? "alone" : "yes");
-    if (server->runners_ready && server->replication.role == MIM_ROLE_PRIMARY) {
+    if (server->runners_ready && server->replication.reign.role == MIM_ROLE_PRIMARY) {
         int size = snprintf(text, sizeof(text), "sync-replicas %u -> %u by CONFIG SET", before, wanted);
         if (mim_engine_note(server->engine, &server->appender, mim_slice_of(text, (size_t)size),
                             mim_server_wall_ms(server)) != 0) {
@@ -137,7 +131,7 @@ void mim_replication_set_sync(struct mim_server *server, uint32_t wanted) {
                     text); /* ring or disk full: logged at least */
         }
         if (before == 0) { /* what was shown stays shown */
-            confirmed_init(server);
+            mim_reign_wait_from_now(&server->replication.reign, &server->appender);
         }
         server->replication.acks_moved = true;
     }
@@ -146,10 +140,10 @@ void mim_replication_set_sync(struct mim_server *server, uint32_t wanted) {
 
 void mim_replication_fence(struct mim_server *server, const char *by, mim_epoch_t epoch) {
     struct mim_replication *r = &server->replication;
-    if (r->role != MIM_ROLE_PRIMARY || r->fenced) {
+    if (r->reign.role != MIM_ROLE_PRIMARY || r->reign.fenced) {
         return;
     }
-    r->fenced = true;
+    r->reign.fenced = true;
     mim_replication_guard(server);
     mim_publishing_stop(server);
     (void)snprintf(r->fenced_by, sizeof(r->fenced_by), "%s", by);
@@ -161,12 +155,10 @@ void mim_replication_fence(struct mim_server *server, const char *by, mim_epoch_
 
 static void primary_begun(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
-    r->promoting = false;
     r->promote_ns = mim_server_now(server) - r->promote_begun_ns;
     server->epoch = server->appender.epoch;
     server->seal_lsn = server->appender.next_lsn;
     server->last_lsn = server->appender.next_lsn;
-    confirmed_init(server);
     mim_replication_guard(server);
     mim_log(MIM_LOG_INFO, "promoted", "epoch=%u position=%llu ms=%.3f", server->epoch,
             (ull)atomic_load_explicit(&server->ring.gate_position, memory_order_acquire), (double)r->promote_ns / 1e6);
@@ -174,40 +166,29 @@ static void primary_begun(struct mim_server *server) {
     mim_connections_retry(server);
 }
 
-/** Appends the EPOCH frame as soon as there is room for it. */
 static void promote_try(struct mim_server *server) {
-    struct mim_replication *r = &server->replication;
-    struct mim_appender *appender = &server->appender;
-    if (r->promote_gate == 0) {
-        struct mim_engine_point point;
-        mim_engine_point(server->engine, &point);
-        mim_epoch_t before = appender->epoch;
-        appender->epoch = mim_epoch_promoted(before);
-        appender->last_time_ms = point.time_ms > appender->last_time_ms ? point.time_ms : appender->last_time_ms;
-        int64_t time_ms = mim_appender_time(appender, mim_server_wall_ms(server));
-        if (mim_appender_control(appender, MIM_FRAME_EPOCH, time_ms) != 0) {
-            appender->epoch = before; /* no room yet: the journal thread is busy with what came from the primary */
-            return;
-        }
-        r->promote_gate = appender->next_lsn;
+    switch (mim_reign_promotion(&server->replication.reign, server->engine, &server->appender,
+                                server->options.writer.durability, server->options.sync_replicas,
+                                mim_server_wall_ms(server))) {
+    case MIM_PROMOTION_WAITS:
+        break;
+    case MIM_PROMOTION_APPENDED:
         mim_runners_wake_journal(&server->runners);
-    }
-    if (atomic_load_explicit(&server->ring.synced_lsn, memory_order_acquire) >= r->promote_gate ||
-        (server->options.writer.durability != MIM_DURABILITY_FSYNC &&
-         atomic_load_explicit(&server->ring.gate_lsn, memory_order_acquire) >= r->promote_gate)) {
+        break;
+    case MIM_PROMOTION_DONE:
         primary_begun(server);
+        break;
     }
 }
 
 void mim_replication_promote(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
-    if (r->role == MIM_ROLE_PRIMARY && !r->fenced) {
+    if (r->reign.role == MIM_ROLE_PRIMARY && !r->reign.fenced) {
         return;
     }
-    r->role = MIM_ROLE_PRIMARY;
-    r->fenced = false;
+    held_give_up(server);
+    mim_reign_promote(&r->reign, server->runners_ready);
     r->promote_begun_ns = mim_server_now(server);
-    r->promote_gate = 0;
     if (!r->handed_over) {
         mim_link_stop(server, NULL);
     }
@@ -215,31 +196,30 @@ void mim_replication_promote(struct mim_server *server) {
         r->reopen = MIM_REOPEN_AS_IT_IS;
         return;
     }
-    r->promoting = true;
     mim_replication_guard(server);
     promote_try(server);
 }
 
 void mim_replication_guard(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
-    r->guarded = r->role == MIM_ROLE_STANDBY || r->fenced || r->promoting || r->handover != MIM_HANDOVER_NONE ||
-                 server->options.sync_replicas > 0;
+    r->guarded = r->reign.role == MIM_ROLE_STANDBY || r->reign.fenced || r->reign.promoting ||
+                 r->handover != MIM_HANDOVER_NONE || server->options.sync_replicas > 0;
 }
 
 const char *mim_replication_refusal(const struct mim_server *server, char *text, size_t size) {
     const struct mim_replication *r = &server->replication;
-    if (r->role == MIM_ROLE_STANDBY) {
+    if (r->reign.role == MIM_ROLE_STANDBY) {
         (void)snprintf(text, size, "this is a standby of %s:%u: commands go there", r->host, r->port);
         return "READONLY";
     }
-    if (r->fenced) {
+    if (r->reign.fenced) {
         (void)snprintf(text, size, "a newer primary of this history exists (%s): commands go there", r->fenced_by);
         return "READONLY";
     }
-    if (r->promoting || r->handover != MIM_HANDOVER_NONE) {
+    if (r->reign.promoting || r->handover != MIM_HANDOVER_NONE) {
         (void)snprintf(text, size,
-                       r->promoting ? "this standby is being promoted: try again in a moment"
-                                    : "this primary is handing over to a standby: try again in a moment");
+                       r->reign.promoting ? "this standby is being promoted: try again in a moment"
+                                          : "this primary is handing over to a standby: try again in a moment");
         return "READONLY";
     }
     if (r->streaming_count < server->options.sync_replicas) {
@@ -313,7 +293,7 @@ static void scan_done(struct mim_server *server, mim_position_t position, uint64
     const uint64_t numbers[] = {position, digest};
     r->scanning = false;
     r->scan_position = position;
-    if (r->role == MIM_ROLE_PRIMARY) {
+    if (r->reign.role == MIM_ROLE_PRIMARY) {
         TAILQ_FOREACH(feed, &r->feeds, link) {
             if (feed->feed.streaming) {
                 mim_feeds_push(feed, "digest", numbers, 2);
@@ -349,7 +329,7 @@ static void scan_begin(struct mim_server *server) {
     struct mim_standby_feed *feed;
     struct mim_error error = {0};
     uint64_t every = (uint64_t)server->options.replica_digest_s * 1000000000u;
-    if (r->role != MIM_ROLE_PRIMARY || every == 0 || r->streaming_count == 0 || r->scanning ||
+    if (r->reign.role != MIM_ROLE_PRIMARY || every == 0 || r->streaming_count == 0 || r->scanning ||
         server->snapshotter.scanning || server->now_ns < r->scan_next_ns) {
         return;
     }
@@ -391,40 +371,27 @@ static void scan_look(struct mim_server *server) {
 
 /* ----------------------------------------------------------------------------- turns */
 
-/** How far enough standbys have come. */
-static bool confirm(struct mim_server *server) {
+/** Takes in how far standbys have come. */
+static void confirm(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
-    struct mim_standby_feed *feed;
-    mim_lsn_t acked[64];
+    const struct mim_feed *feeds[MIM_REIGN_STANDBYS_MAX];
+    const struct mim_standby_feed *feed;
     size_t count = 0;
     r->acks_moved = false;
-    if (r->role != MIM_ROLE_PRIMARY || server->appender.confirmed_lsn == UINT64_MAX) {
-        return false;
-    }
     TAILQ_FOREACH(feed, &r->feeds, link) {
-        if (feed->feed.streaming && count < sizeof(acked) / sizeof(acked[0])) {
-            acked[count++] = feed->feed.acked_lsn;
+        if (feed->feed.streaming && count < MIM_COUNT_OF(feeds)) {
+            feeds[count++] = &feed->feed;
         }
     }
-    mim_lsn_t confirmed = server->options.sync_replicas == 0
-                              ? UINT64_MAX
-                              : mim_feeds_confirmed(acked, count, server->options.sync_replicas);
-    if (confirmed > server->appender.confirmed_lsn) {
-        server->appender.confirmed_lsn = confirmed;
-        TAILQ_FOREACH(feed, &r->feeds, link) {
-            if (feed->feed.streaming && feed->feed.acked_lsn == confirmed) {
-                r->confirmed_position = feed->feed.acked_position;
-            }
-        }
-        return true;
+    bool settled = mim_reign_settled(&r->reign, &server->appender);
+    (void)mim_reign_confirm(&r->reign, &server->appender, feeds, count, server->options.sync_replicas);
+    if (!settled && mim_reign_settled(&r->reign, &server->appender)) {
+        mim_publishing_start(server);
     }
-    return false;
 }
 
 mim_position_t mim_replication_shown(const struct mim_server *server) {
-    mim_position_t gate = atomic_load_explicit(&server->ring.gate_position, memory_order_acquire);
-    bool waits = server->appender.confirmed_lsn != UINT64_MAX;
-    return waits && server->replication.confirmed_position < gate ? server->replication.confirmed_position : gate;
+    return mim_reign_shown(&server->replication.reign, &server->appender);
 }
 
 void mim_replication_turn(struct mim_server *server) {
@@ -433,9 +400,9 @@ void mim_replication_turn(struct mim_server *server) {
     if (!server->runners_ready || server->phase > MIM_PHASE_STOPPING) {
         return;
     }
-    if (r->promoting) {
+    if (r->reign.promoting) {
         promote_try(server);
-        if (!r->promoting && r->handed_over && r->talking) {
+        if (!r->reign.promoting && r->handed_over && r->talking) {
             r->handed_over = false;
             mim_buffer_text(&r->standby.out, "REPLPROMOTED\r\n");
             mim_link_turn(server);
@@ -443,12 +410,12 @@ void mim_replication_turn(struct mim_server *server) {
         }
     }
     if (r->acks_moved) {
-        (void)confirm(server);
+        confirm(server);
         mim_connections_retry(server); /* WAIT */
     }
     mim_feeds_turn(server);
     handover_turn(server);
-    if (r->role == MIM_ROLE_STANDBY) {
+    if (r->reign.role == MIM_ROLE_STANDBY) {
         scan_look(server);
     } else if (r->streaming_count > 0) {
         scan_begin(server);
@@ -459,12 +426,12 @@ void mim_replication_tick(struct mim_server *server) {
     mim_link_tick(server);
     mim_feeds_tick(server);
     if (server->options.sync_replicas > 0 && server->runners_ready) {
-        mim_sessions_give_up(server);
+        mim_sessions_give_up(server, false);
     }
 }
 
 bool mim_replication_undecided(const struct mim_server *server) {
-    return server->replication.role == MIM_ROLE_STANDBY && !server->replication.agreed;
+    return server->replication.reign.role == MIM_ROLE_STANDBY && !server->replication.agreed;
 }
 
 bool mim_replication_busy(const struct mim_server *server) {
@@ -580,8 +547,8 @@ void mim_replication_info(struct mim_server *server, struct mim_buffer *out) {
         mim_engine_point(server->engine, &point);
         mim_history_text(&point.history, history);
     }
-    mim_info_line(out, "role:%s", r->role == MIM_ROLE_PRIMARY ? "master" : "slave");
-    if (r->role == MIM_ROLE_STANDBY) {
+    mim_info_line(out, "role:%s", r->reign.role == MIM_ROLE_PRIMARY ? "master" : "slave");
+    if (r->reign.role == MIM_ROLE_STANDBY) {
         info_standby(server, out);
     }
     mim_info_line(out, "connected_slaves:%u", r->streaming_count);
@@ -590,7 +557,7 @@ void mim_replication_info(struct mim_server *server, struct mim_buffer *out) {
                   r->handover == MIM_HANDOVER_NONE       ? "no-failover"
                   : r->handover == MIM_HANDOVER_DRAINING ? "waiting-for-sync"
                                                          : "failover-in-progress");
-    mim_info_line(out, "fenced:%d", r->fenced);
+    mim_info_line(out, "fenced:%d", r->reign.fenced);
     mim_info_line(out, "sync_replicas:%u", server->options.sync_replicas);
     mim_info_line(out, "last_promotion_us:%llu", (ull)(r->promote_ns / 1000u));
     mim_info_line(out, "master_replid:%s", history);

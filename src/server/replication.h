@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "replica/answer.h"
+#include "replica/reign.h"
 #include "replica/standby.h"
 #include "server/transport.h"
 
@@ -30,15 +31,13 @@ struct mim_standby_feed {
 };
 TAILQ_HEAD(mim_standby_feeds, mim_standby_feed);
 
-enum mim_role { MIM_ROLE_PRIMARY, MIM_ROLE_STANDBY };
 enum mim_link_state { MIM_LINK_OFF, MIM_LINK_WAITING, MIM_LINK_RESOLVING, MIM_LINK_CONNECTING, MIM_LINK_UP };
 enum mim_reopen { MIM_REOPEN_NONE, MIM_REOPEN_INSTALL, MIM_REOPEN_REWIND, MIM_REOPEN_SET_ASIDE, MIM_REOPEN_AS_IT_IS };
 enum mim_handover { MIM_HANDOVER_NONE, MIM_HANDOVER_DRAINING, MIM_HANDOVER_ASKED };
 
 struct mim_replication {
-    enum mim_role role;
+    struct mim_reign reign;
     bool guarded; /* commands have to ask mim_replication_refusal first: all but a primary without --sync-replicas */
-    bool fenced;  /* a newer primary of this history exists: no commands */
     char fenced_by[MIM_HOST_SIZE_MAX + 16];
 
     /* the link of a standby */
@@ -66,9 +65,7 @@ struct mim_replication {
     struct mim_boundary point;
 
     /* promotion */
-    bool promoting;
-    bool handed_over; /* promoted at the primary's own wish: it is told when it is done */
-    mim_lsn_t promote_gate;
+    bool handed_over;                      /* promoted at the primary's own wish: it is told when it is done */
     uint64_t promote_begun_ns, promote_ns; /* how long the last one took */
 
     /* the feeds of a primary (or of a standby with standbys) */
@@ -76,8 +73,7 @@ struct mim_replication {
     struct mim_standby_feeds feeds;
     unsigned feed_count, streaming_count;
     bool acks_moved;
-    mim_position_t confirmed_position; /* at the appender's confirmed_lsn */
-    bool more;                         /* a feed has frames to send and room for them */
+    bool more; /* a feed has frames to send and room for them */
     struct {
         mim_lsn_t lsn;
         uint64_t at_ns;

@@ -146,7 +146,7 @@ static int journal_open(struct mim_server *server, bool *ret_is_there, struct mi
     *ret_is_there = true;
     int rc = mim_incoming_install(server->storage, &installed, reterr); /* a copy whose install was cut short */
     rc = rc != 0 ? rc : mim_snapshotter_recover(server, &options, &recovery, reterr);
-    server->options.writer.standby = server->replication.role == MIM_ROLE_STANDBY;
+    server->options.writer.standby = server->replication.reign.role == MIM_ROLE_STANDBY;
     if (rc == 0 && server->options.writer.standby && recovery.segments.count == 0) {
         *ret_is_there = false; /* it comes from the primary */
         mim_recovery_deinit(&recovery);
@@ -217,7 +217,7 @@ static void server_ready(struct mim_server *server) {
                                                                            : "none",
             (unsigned long long)point.position, server->epoch, (unsigned long long)server->recovery_events,
             (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
-    if (server->replication.role == MIM_ROLE_PRIMARY) {
+    if (server->replication.reign.role == MIM_ROLE_PRIMARY) {
         mim_publishing_start(server);
     }
 }
