@@ -191,6 +191,7 @@ void mim_engine_point(const struct mim_engine *engine, struct mim_engine_point *
 void mim_engine_set_history(struct mim_engine *engine, const struct mim_history *history) {
     MIM_ASSERT(engine->root->position == 0);
     engine->root->history = *history;
+    engine->root->chain = mim_history_seed(history); /* what the first frame has before it */
 }
 
 const struct mim_compiled *mim_engine_compiled(const struct mim_engine *engine) { return engine->compiled; }

@@ -86,7 +86,12 @@ static bool peer_parse(struct answer *a) {
     }
     peer->epoch = (mim_epoch_t)epoch;
     a->feed->port = (uint16_t)port;
-    return true;
+    a->feed->identity[0] = '\0';
+    if (a->count == 9 && mim_identity_valid((const char *)arguments[8].data, arguments[8].size)) {
+        (void)snprintf(a->feed->identity, sizeof(a->feed->identity), "%.*s", (int)arguments[8].size,
+                       (const char *)arguments[8].data);
+    }
+    return a->count == 8 || a->feed->identity[0] != '\0';
 }
 
 static struct mim_replica_point own_point(const struct answer *a) {
@@ -233,7 +238,12 @@ static enum mim_answer answer_probe(struct answer *a) {
             return refuse(a, "malformed REPLPROBE");
         }
     }
-    say(a->out, ":%d", mim_feed_probe(a->on->storage, a->on->access, boundaries, count));
+    struct mim_error why = {0};
+    int index = -1;
+    if (mim_feed_probe(a->on->storage, a->on->access, boundaries, count, &index, &why) != 0) {
+        return refuse(a, why.text);
+    }
+    say(a->out, ":%d", index);
     return MIM_ANSWER_GIVEN;
 }
 

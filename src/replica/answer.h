@@ -13,7 +13,8 @@ struct mim_answering {
     const struct mim_engine *engine;
     const struct mim_appender *appender;
     struct mim_access *access; /* its limit: what is durable now */
-    const char *run_id;        /* names this life of this server: a copy goes on only from the same one */
+    bool follows;              /* we are a standby ourselves */
+    const char *run_id;        /* names this journal as it was last opened: a copy goes on only from the same one */
 };
 
 enum mim_answer {
@@ -25,7 +26,7 @@ enum mim_answer {
 };
 
 /** One command of a standby, arguments[0] its name, of these:
- *    REPLICATE protocol history|? epoch lsn chain position port
+ *    REPLICATE protocol history|? epoch lsn chain position port [identity]
  *    REPLFILES all|tail         a status "run count", then "path size allocated" for each
  *    REPLREAD path offset count the bytes as they stand
  *    REPLPROBE lsn chain [lsn chain ...]   index of the first that is ours too, or -1

@@ -9,11 +9,21 @@ const char *mim_welcome_word(enum mim_welcome welcome) {
     return words[welcome];
 }
 
-/** True when our journal has this frame boundary below the limit. */
-static bool has_boundary(struct mim_storage storage, const struct mim_access *access, mim_lsn_t lsn, uint64_t chain) {
-    struct mim_error ignored = {0};
-    return lsn <= mim_access_limit(access) &&
-           mim_journal_anchor(storage, mim_access_segments(access), lsn, chain, &ignored) == 0;
+/** Whether our journal has this frame boundary below the limit. A disk that does not answer is no "no": IO, MEMORY. */
+static int has_boundary(struct mim_storage storage, const struct mim_access *access,
+                        const struct mim_boundary *boundary, bool *ret_has, struct mim_error *reterr) {
+    *ret_has = false;
+    if (boundary->lsn > mim_access_limit(access)) {
+        return 0;
+    }
+    struct mim_error why = {0};
+    int rc = mim_journal_anchor(storage, mim_access_segments(access), boundary->lsn, boundary->chain, &why);
+    *ret_has = rc == 0;
+    if (rc == MIM_E_IO || rc == MIM_E_MEMORY) {
+        *reterr = why;
+        return rc;
+    }
+    return 0;
 }
 
 int mim_feed_welcome(struct mim_storage storage, const struct mim_access *access, const struct mim_replica_point *own,
@@ -24,28 +34,37 @@ int mim_feed_welcome(struct mim_storage storage, const struct mim_access *access
     }
     if (peer->empty) {
         *ret_welcome = MIM_WELCOME_FILES;
-    } else if (!mim_history_same(&own->history, &peer->history)) {
-        *ret_welcome = MIM_WELCOME_FOREIGN;
-    } else if (peer->epoch > own->epoch) {
-        *ret_welcome = MIM_WELCOME_NEWER;
-    } else if (has_boundary(storage, access, peer->lsn, peer->chain)) {
-        *ret_welcome = MIM_WELCOME_CONTINUE;
-    } else if (peer->lsn < segments->items[0].header.base_lsn + MIM_SEGMENT_HEADER_SIZE) {
-        *ret_welcome = MIM_WELCOME_FILES;
-    } else {
-        *ret_welcome = MIM_WELCOME_PROBE;
+        return 0;
     }
-    return 0;
+    if (!mim_history_same(&own->history, &peer->history)) {
+        *ret_welcome = MIM_WELCOME_FOREIGN;
+        return 0;
+    }
+    if (peer->epoch > own->epoch) {
+        *ret_welcome = MIM_WELCOME_NEWER;
+        return 0;
+    }
+    bool has = false;
+    const struct mim_boundary end = {.lsn = peer->lsn, .chain = peer->chain};
+    int rc = has_boundary(storage, access, &end, &has, reterr);
+    *ret_welcome = has                                                                        ? MIM_WELCOME_CONTINUE
+                   : peer->lsn < segments->items[0].header.base_lsn + MIM_SEGMENT_HEADER_SIZE ? MIM_WELCOME_FILES
+                                                                                              : MIM_WELCOME_PROBE;
+    return rc;
 }
 
 int mim_feed_probe(struct mim_storage storage, const struct mim_access *access, const struct mim_boundary *boundaries,
-                   size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        if (has_boundary(storage, access, boundaries[i].lsn, boundaries[i].chain)) {
-            return (int)i;
+                   size_t count, int *ret_index, struct mim_error *reterr) {
+    *ret_index = -1;
+    for (size_t i = 0; i < count && *ret_index < 0; i++) {
+        bool has = false;
+        int rc = has_boundary(storage, access, &boundaries[i], &has, reterr);
+        if (rc != 0) {
+            return rc;
         }
+        *ret_index = has ? (int)i : -1;
     }
-    return -1;
+    return 0;
 }
 
 void mim_feed_begin(struct mim_feed *feed, const struct mim_replica_point *peer) {

@@ -6,6 +6,7 @@
 #define MIM_REPLICA_FEED_H
 
 #include "journal/cursor.h"
+#include "replica/identity.h"
 #include "replica/incoming.h"
 #include "replica/point.h"
 
@@ -30,16 +31,18 @@ struct mim_boundary {
     uint64_t chain;
 };
 
-/** Index of the first of `boundaries` that is in our journal too; -1: none. Newest come first. */
-int mim_feed_probe(struct mim_storage storage, const struct mim_access *access, const struct mim_boundary *boundaries,
-                   size_t count);
+/** Index of the first of `boundaries` that is in our journal too; -1: none. Newest come first. IO, MEMORY. */
+MIM_CHECKED int mim_feed_probe(struct mim_storage storage, const struct mim_access *access,
+                               const struct mim_boundary *boundaries, size_t count, int *ret_index,
+                               struct mim_error *reterr);
 
 /** `{0}` before the standby's first word. */
 struct mim_feed {
-    bool welcomed;   /* REPLICATE was answered: what is asked next is */
-    bool streaming;  /* after CONTINUE */
-    uint16_t port;   /* where the standby listens */
-    mim_file_t file; /* being copied; the owner closes it */
+    bool welcomed;                         /* REPLICATE was answered: what is asked next is */
+    bool streaming;                        /* after CONTINUE */
+    uint16_t port;                         /* where the standby listens */
+    char identity[MIM_IDENTITY_TEXT_SIZE]; /* whose directory it is; "": not told */
+    mim_file_t file;                       /* being copied; the owner closes it */
     char file_path[MIM_INCOMING_PATH_SIZE];
     struct mim_cursor cursor;
     mim_lsn_t sent_lsn; /* end of the last frame handed out */

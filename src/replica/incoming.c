@@ -187,7 +187,7 @@ static int file_open(struct mim_incoming *incoming, struct mim_error *reterr) {
     int rc = mim_file_open(incoming->storage, path, MIM_OPEN_WRITE | MIM_OPEN_CREATE, &incoming->file, reterr);
     rc = rc != 0 ? rc : mim_file_size(incoming->storage, incoming->file, &there, reterr);
     if (rc == 0 && there > file->size) {
-        there = 0; /* finished before, with its zero tail: cheap to take again */
+        there = 0; /* not what it was */
         rc = mim_file_truncate(incoming->storage, incoming->file, 0, reterr);
     }
     incoming->put_offset = there;
@@ -196,14 +196,14 @@ static int file_open(struct mim_incoming *incoming, struct mim_error *reterr) {
 
 static int file_close(struct mim_incoming *incoming, struct mim_error *reterr) {
     const struct mim_incoming_file *file = &incoming->files[incoming->put_file];
-    static const uint8_t zeros[65536];
-    int rc = 0;
-    for (uint64_t at = file->size; rc == 0 && at < file->allocated; at += sizeof(zeros)) {
-        size_t size = file->allocated - at < sizeof(zeros) ? (size_t)(file->allocated - at) : sizeof(zeros);
-        rc = mim_file_pwrite(incoming->storage, incoming->file, zeros, size, at, reterr);
-    }
-    rc = rc != 0 ? rc : mim_file_sync(incoming->storage, incoming->file, reterr);
+    int rc = mim_file_sync(incoming->storage, incoming->file, reterr);
     mim_file_close(incoming->storage, incoming->file);
+    if (rc != 0) { /* reads would show what the disk has not, and a second sync would succeed: nothing to go on from */
+        char path[FULL_PATH_SIZE];
+        struct mim_error ignored = {0};
+        full_path(file->path, path);
+        (void)remove_quietly(incoming->storage, path, &ignored);
+    }
     incoming->file = 0;
     incoming->put_file++;
     incoming->put_offset = 0;
@@ -211,6 +211,11 @@ static int file_close(struct mim_incoming *incoming, struct mim_error *reterr) {
 }
 
 int mim_incoming_start(struct mim_incoming *incoming, struct mim_error *reterr) {
+    for (size_t i = 0; i + 1 < incoming->count; i++) {
+        if (incoming->files[i].allocated != incoming->files[i].size) {
+            return mim_error_set(reterr, MIM_E_INVALID, "the primary lists a file that goes on, and others behind it");
+        }
+    }
     /* whole files of an earlier try come first; then one that has a beginning; the rest is empty */
     int rc = 0;
     while (rc == 0 && incoming->put_file < incoming->count) {
@@ -284,7 +289,10 @@ int mim_incoming_finish(struct mim_incoming *incoming, struct mim_error *reterr)
         full_path(parts[i], path);
         rc = mim_storage_sync_dir(incoming->storage, path, reterr);
     }
-    return rc != 0 ? rc : note_write(incoming->storage, COMPLETE_PATH, "complete", reterr);
+    const struct mim_incoming_file *last = &incoming->files[incoming->count - 1];
+    char note[MIM_INCOMING_SOURCE_MAX];
+    (void)snprintf(note, sizeof(note), "complete %s %" PRIu64 " %" PRIu64, last->path, last->size, last->allocated);
+    return rc != 0 ? rc : note_write(incoming->storage, COMPLETE_PATH, note, reterr);
 }
 
 /* ------------------------------------------------------------------------------ installing */
@@ -317,14 +325,41 @@ static int part_move(struct mim_storage storage, const char *part, struct mim_er
     return rc != 0 ? rc : mim_storage_sync_dir(storage, part, reterr);
 }
 
+/** The last segment goes on behind what was copied, in zeros. Only now: a copy that is gone on with tells by a file's size
+ *  what is there of it. */
+static int last_extend(struct mim_storage storage, const char *note, struct mim_error *reterr) {
+    static const uint8_t zeros[65536];
+    struct mim_incoming_file last = {0};
+    char path[FULL_PATH_SIZE];
+    mim_file_t file = 0;
+    if (sscanf(note, "complete %63s %" SCNu64 " %" SCNu64, last.path, &last.size, &last.allocated) != 3 ||
+        !mim_incoming_path_valid(mim_slice_text(last.path))) {
+        return mim_error_set(reterr, MIM_E_DAMAGED,
+                             COMPLETE_PATH " does not say what was copied: remove " INCOMING_DIR);
+    }
+    if (last.allocated == last.size) {
+        return 0;
+    }
+    full_path(last.path, path);
+    int rc = mim_file_open(storage, path, MIM_OPEN_WRITE, &file, reterr);
+    for (uint64_t at = last.size; rc == 0 && at < last.allocated; at += sizeof(zeros)) {
+        size_t size = last.allocated - at < sizeof(zeros) ? (size_t)(last.allocated - at) : sizeof(zeros);
+        rc = mim_file_pwrite(storage, file, zeros, size, at, reterr);
+    }
+    rc = rc != 0 ? rc : mim_file_sync(storage, file, reterr);
+    mim_file_close(storage, file);
+    return rc;
+}
+
 int mim_incoming_install(struct mim_storage storage, bool *ret_installed, struct mim_error *reterr) {
     *ret_installed = false;
     char note[MIM_INCOMING_SOURCE_MAX + 1];
     int rc = note_read(storage, COMPLETE_PATH, note, reterr);
     bool cleared = strcmp(note, "cleared") == 0; /* then files may have been moved already */
-    if (rc != 0 || (!cleared && strcmp(note, "complete") != 0)) {
+    if (rc != 0 || (!cleared && strncmp(note, "complete ", 9) != 0)) {
         return rc;
     }
+    rc = cleared ? 0 : last_extend(storage, note, reterr);
     for (size_t i = 0; rc == 0 && !cleared && i < PARTS; i++) {
         rc = mim_replica_clear_dir(storage, parts[i], reterr);
     }

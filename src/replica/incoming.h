@@ -6,7 +6,7 @@
 //
 //   incoming/source       which primary, which run: anything else begins anew
 //   incoming/journal/...  incoming/snapshots/...
-//   incoming/complete     all is there and durable: install, also after a crash
+//   incoming/complete     all is there and durable: install, also after a crash; says how the last file goes on
 #ifndef MIM_REPLICA_INCOMING_H
 #define MIM_REPLICA_INCOMING_H
 

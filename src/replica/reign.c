@@ -24,19 +24,45 @@ void mim_reign_wait_from_now(struct mim_reign *reign, struct mim_appender *appen
     appender->confirmed_lsn = gate_lsn(appender);
 }
 
+/** True when one of the feeds before it is of the same directory: a connection that has ended without a word. */
+static bool known_before(const struct mim_feed *const *feeds, size_t at) {
+    for (size_t i = 0; i < at; i++) {
+        if (feeds[i]->streaming && feeds[at]->identity[0] != '\0' &&
+            strcmp(feeds[i]->identity, feeds[at]->identity) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** What the standby of a feed has confirmed, by whichever of its connections. */
+static mim_lsn_t acked_there(const struct mim_feed *const *feeds, size_t count, size_t at) {
+    mim_lsn_t acked = feeds[at]->acked_lsn;
+    for (size_t i = at + 1; i < count && feeds[at]->identity[0] != '\0'; i++) {
+        bool same = feeds[i]->streaming && strcmp(feeds[i]->identity, feeds[at]->identity) == 0;
+        acked = same && feeds[i]->acked_lsn > acked ? feeds[i]->acked_lsn : acked;
+    }
+    return acked;
+}
+
+size_t mim_reign_acks(const struct mim_feed *const *feeds, size_t count, mim_lsn_t ret_acked[MIM_REIGN_STANDBYS_MAX]) {
+    size_t standbys = 0;
+    for (size_t i = 0; i < count && standbys < MIM_REIGN_STANDBYS_MAX; i++) {
+        if (feeds[i]->streaming && !known_before(feeds, i)) {
+            ret_acked[standbys++] = acked_there(feeds, count, i);
+        }
+    }
+    return standbys;
+}
+
 bool mim_reign_confirm(struct mim_reign *reign, struct mim_appender *appender, const struct mim_feed *const *feeds,
                        size_t count, unsigned wanted) {
     mim_lsn_t acked[MIM_REIGN_STANDBYS_MAX];
-    size_t streaming = 0;
     if (reign->role != MIM_ROLE_PRIMARY || appender->confirmed_lsn == UINT64_MAX) {
         return false;
     }
-    for (size_t i = 0; i < count && streaming < MIM_REIGN_STANDBYS_MAX; i++) {
-        if (feeds[i]->streaming) {
-            acked[streaming++] = feeds[i]->acked_lsn;
-        }
-    }
-    mim_lsn_t confirmed = wanted == 0 ? UINT64_MAX : mim_feeds_confirmed(acked, streaming, wanted);
+    size_t standbys = mim_reign_acks(feeds, count, acked);
+    mim_lsn_t confirmed = wanted == 0 ? UINT64_MAX : mim_feeds_confirmed(acked, standbys, wanted);
     if (confirmed <= appender->confirmed_lsn) {
         return false;
     }

@@ -34,6 +34,9 @@ void mim_reign_wait_from_now(struct mim_reign *reign, struct mim_appender *appen
 /** Takes in what the streaming ones of `feeds` have confirmed. True: more may be shown than before. */
 bool mim_reign_confirm(struct mim_reign *reign, struct mim_appender *appender, const struct mim_feed *const *feeds,
                        size_t count, unsigned wanted);
+/** What each standby that streams has confirmed; returns how many there are. One that has come back while its former
+ *  connection is still believed in counts once. */
+size_t mim_reign_acks(const struct mim_feed *const *feeds, size_t count, mim_lsn_t ret_acked[MIM_REIGN_STANDBYS_MAX]);
 /** Becomes a standby. Replies that still waited for standbys have to be answered UNKNOWN before this. `appender` may be
  *  NULL (no journal is open). */
 void mim_reign_follow(struct mim_reign *reign, struct mim_appender *appender);

@@ -52,15 +52,20 @@ static int any_entry(void *context, const char *name, bool is_directory) {
 static int aside_make(struct rewinding *r, struct mim_error *reterr) {
     for (unsigned n = 1; n < ASIDE_MAX; n++) {
         char suffix[16] = "";
-        struct mim_error ignored = {0};
+        struct mim_error why = {0};
         if (n > 1) {
             (void)snprintf(suffix, sizeof(suffix), ".%u", n);
         }
         (void)snprintf(r->aside, sizeof(r->aside), "diverged-%u-%" PRIu64 "%s", r->ending.epoch, r->ending.position,
                        suffix);
-        if (mim_storage_list(r->storage, r->aside, any_entry, NULL, &ignored) == MIM_E_NOT_FOUND) {
-            int rc = mim_storage_make_dir(r->storage, r->aside, reterr);
+        int rc = mim_storage_list(r->storage, r->aside, any_entry, NULL, &why);
+        if (rc == MIM_E_NOT_FOUND) {
+            rc = mim_storage_make_dir(r->storage, r->aside, reterr);
             return rc != 0 ? rc : mim_storage_sync_dir(r->storage, ".", reterr);
+        }
+        if (rc != 0) {
+            *reterr = why;
+            return rc;
         }
     }
     return mim_error_set(reterr, MIM_E_STATE, "too many diverged-* directories: remove those that are not needed");

@@ -52,8 +52,10 @@ static void ask_to_follow(struct mim_standby *standby) {
     if (!point.empty) {
         mim_history_text(&point.history, history);
     }
-    say(standby, "REPLICATE %u %s %u %" PRIu64 " %016" PRIx64 " %" PRIu64 " %u\r\n", MIM_REPLICA_PROTOCOL, history,
-        point.epoch, point.lsn, point.chain, point.position, standby->setup.port);
+    const char *identity = standby->setup.identity;
+    say(standby, "REPLICATE %u %s %u %" PRIu64 " %016" PRIx64 " %" PRIu64 " %u%s%s\r\n", MIM_REPLICA_PROTOCOL, history,
+        point.epoch, point.lsn, point.chain, point.position, standby->setup.port, identity[0] == '\0' ? "" : " ",
+        identity);
     standby->state = MIM_STANDBY_ASKING;
 }
 
@@ -242,7 +244,7 @@ static enum mim_standby_verdict list_begin(struct mim_standby *standby, struct m
         return refuse(reterr, "the primary's list of files is none that this version knows");
     }
     mim_history_text(&standby->primary_history, history);
-    (void)snprintf(source, sizeof(source), "%.32s %.44s %.44s", history, run, standby->setup.boot);
+    (void)snprintf(source, sizeof(source), "%.32s %.51s %.40s", history, run, standby->setup.boot);
     standby->list_left = count;
     int rc = mim_incoming_begin(&standby->incoming, standby->setup.storage, source, reterr);
     return rc == 0 ? MIM_STANDBY_MORE : failed(rc);

@@ -7,7 +7,7 @@
 // The conversation, in RESP: the standby sends commands, the primary answers, and after +CONTINUE pushes arrays.
 //
 //   -> AUTH [user] password                                   <- +OK
-//   -> REPLICATE protocol history|? epoch lsn chain position port
+//   -> REPLICATE protocol history|? epoch lsn chain position port [identity]
 //   <- +CONTINUE history epoch    <- +FILES ...   <- +PROBE ...   <- +FOREIGN ...   <- +NEWER ...   <- -ERR ...
 //   after CONTINUE:  <- frames lsn bytes    <- beat lsn position epoch    <- scan position    <- digest position hex
 //                    <- promote position    -> REPLACK lsn position (no answer)
@@ -48,12 +48,13 @@ enum mim_standby_verdict {
 struct mim_standby_setup {
     struct mim_storage storage;
     struct mim_engine *engine;
-    struct mim_appender *appender; /* NULL: no journal yet */
-    const char *user, *password;   /* NULL: no AUTH */
-    uint16_t port;                 /* where we listen */
-    bool rewind;                   /* may go back to the common history (what only we have is set aside) */
-    bool tail_only;                /* copy the segments from the snapshot on, not the whole journal */
-    char boot[64];                 /* names this boot of the machine: files survive a process, not a power cut */
+    struct mim_appender *appender;         /* NULL: no journal yet */
+    const char *user, *password;           /* NULL: no AUTH */
+    uint16_t port;                         /* where we listen */
+    char identity[MIM_IDENTITY_TEXT_SIZE]; /* of our directory; "": none */
+    bool rewind;                           /* may go back to the common history (what only we have is set aside) */
+    bool tail_only;                        /* copy the segments from the snapshot on, not the whole journal */
+    char boot[64]; /* names this boot of the machine: files survive a process, not a power cut */
 };
 
 struct mim_standby {

@@ -203,8 +203,7 @@ enum mim_verdict_of_call mim_cmd_failover(struct mim_call *call) {
 
 static void feed_follows(struct mim_call *call, struct mim_standby_feed *feed, const struct mim_replica_point *peer) {
     struct mim_replication *r = &call->server->replication;
-    r->streaming_count++;
-    r->acks_moved = true;
+    mim_feeds_counted(call->server, 1);
     r->more = true;
     mim_log(MIM_LOG_INFO, "standby_follows", "addr=%s its_port=%u position=%llu behind_bytes=%llu standbys=%u",
             call->session->address, feed->feed.port, (unsigned long long)peer->position,
@@ -224,11 +223,14 @@ enum mim_verdict_of_call mim_cmd_standby(struct mim_call *call) {
     if (rc != 0) {
         return error(call, why.text);
     }
+    char run[64];
+    (void)snprintf(run, sizeof(run), "%s.%u", server->run_id, server->replication.reopened);
     const struct mim_answering answering = {.storage = server->storage,
                                             .engine = server->engine,
                                             .appender = &server->appender,
                                             .access = server->replication.access,
-                                            .run_id = server->run_id};
+                                            .follows = server->replication.reign.role == MIM_ROLE_STANDBY,
+                                            .run_id = run};
     struct mim_replica_point peer = {0};
     switch (mim_answer(&answering, &feed->feed, call->arguments, call->count, &call->reply->out, &peer)) {
     case MIM_ANSWER_GIVEN:

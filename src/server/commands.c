@@ -55,7 +55,7 @@ static const struct mim_command commands[] = {
      "many."},
     {"FAILOVER", -1, A, mim_cmd_failover, "replication", "[TO host port] [TIMEOUT ms]",
      "Hands over to a standby without loss; answers when it has taken over."},
-    {"REPLICATE", 8, A, mim_cmd_standby, "replication", "protocol history epoch lsn chain position port",
+    {"REPLICATE", -8, A, mim_cmd_standby, "replication", "protocol history epoch lsn chain position port [identity]",
      "A standby says where it stands; frames follow."},
     {"REPLFILES", 2, A, mim_cmd_standby, "replication", "all|tail", "Which files a new standby copies."},
     {"REPLREAD", 4, A, mim_cmd_standby, "replication", "path offset count", "A piece of such a file."},

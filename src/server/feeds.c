@@ -34,8 +34,8 @@ void mim_feeds_forget(struct mim_session *session) {
         return;
     }
     if (feed->feed.streaming) {
-        r->streaming_count--;
-        r->acks_moved = true;
+        feed->feed.streaming = false;
+        mim_feeds_counted(session->server, -1);
         mim_log(MIM_LOG_WARNING, "standby_left", "addr=%s confirmed_position=%llu standbys=%u", session->address,
                 (unsigned long long)feed->feed.acked_position, r->streaming_count);
     }
@@ -216,11 +216,33 @@ void mim_feeds_tick(struct mim_server *server) {
     }
 }
 
-unsigned mim_feeds_confirmed_count(const struct mim_server *server, mim_lsn_t gate) {
+size_t mim_feeds_list(const struct mim_server *server, const struct mim_feed *ret_feeds[MIM_REIGN_STANDBYS_MAX]) {
     const struct mim_standby_feed *feed;
-    unsigned count = 0;
+    size_t count = 0;
     TAILQ_FOREACH(feed, &server->replication.feeds, link) {
-        count += feed->feed.streaming && feed->feed.acked_lsn >= gate;
+        if (feed->feed.streaming && count < MIM_REIGN_STANDBYS_MAX) {
+            ret_feeds[count++] = &feed->feed;
+        }
+    }
+    return count;
+}
+
+void mim_feeds_counted(struct mim_server *server, int by) {
+    struct mim_replication *r = &server->replication;
+    const struct mim_feed *feeds[MIM_REIGN_STANDBYS_MAX];
+    mim_lsn_t acked[MIM_REIGN_STANDBYS_MAX];
+    r->streaming_count = (unsigned)((int)r->streaming_count + by);
+    r->standby_count = (unsigned)mim_reign_acks(feeds, mim_feeds_list(server, feeds), acked);
+    r->acks_moved = true;
+}
+
+unsigned mim_feeds_confirmed_count(const struct mim_server *server, mim_lsn_t gate) {
+    const struct mim_feed *feeds[MIM_REIGN_STANDBYS_MAX];
+    mim_lsn_t acked[MIM_REIGN_STANDBYS_MAX];
+    size_t standbys = mim_reign_acks(feeds, mim_feeds_list(server, feeds), acked);
+    unsigned count = 0;
+    for (size_t i = 0; i < standbys; i++) {
+        count += acked[i] >= gate;
     }
     return count;
 }

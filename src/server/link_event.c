@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -261,11 +262,32 @@ static uint16_t own_port(const struct mim_server *server) {
     return by_tls ? server->tls_port : server->port;
 }
 
+/** The directory's name, made at the first connection of its life. */
+static int identity_read(struct mim_server *server, struct mim_error *reterr) {
+    struct mim_replication *r = &server->replication;
+    uint8_t random[MIM_IDENTITY_SIZE / 2];
+    if (r->identity[0] != '\0') {
+        return 0;
+    }
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random)) {
+        return mim_error_os(reterr, MIM_E_IO, errno, "no random numbers");
+    }
+    int rc = mim_identity_load(server->storage, random, r->identity, reterr);
+    if (rc != 0) {
+        r->identity[0] = '\0';
+    }
+    return rc;
+}
+
 static void link_talk(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     struct mim_error error = {0};
     r->transport = mim_transport_of(r->fd);
     if (server->link_tls != NULL && mim_tls_client(server->link_tls, r->fd, r->host, &r->transport, &error) != 0) {
+        link_lost(server, error.text);
+        return;
+    }
+    if (identity_read(server, &error) != 0) {
         link_lost(server, error.text);
         return;
     }
@@ -279,6 +301,7 @@ static void link_talk(struct mim_server *server) {
         .rewind = !server->options.no_rewind,
         .tail_only = server->options.replica_tail_only,
     };
+    memcpy(setup.identity, r->identity, sizeof(setup.identity));
     FILE *boot = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (boot != NULL) {
         if (fscanf(boot, "%63s", setup.boot) != 1) {

@@ -205,8 +205,7 @@ static void turn_stop(struct mim_server *server) {
         }
         return;
     }
-    bool confirmed =
-        mim_feeds_confirmed_count(server, server->appender.next_lsn) >= server->replication.streaming_count;
+    bool confirmed = mim_feeds_confirmed_count(server, server->appender.next_lsn) >= server->replication.standby_count;
     if ((mim_connections_drained(server) && confirmed) || passed > MIM_STOP_FLUSH_NS) {
         server->phase = MIM_PHASE_STOPPED;
     }

@@ -222,8 +222,8 @@ const char *mim_replication_refusal(const struct mim_server *server, char *text,
                                           : "this primary is handing over to a standby: try again in a moment");
         return "READONLY";
     }
-    if (r->streaming_count < server->options.sync_replicas) {
-        (void)snprintf(text, size, "%u of %u standbys are connected: nothing was done", r->streaming_count,
+    if (r->standby_count < server->options.sync_replicas) {
+        (void)snprintf(text, size, "%u of %u standbys are connected: nothing was done", r->standby_count,
                        server->options.sync_replicas);
         return "NOREPLICAS";
     }
@@ -375,14 +375,8 @@ static void scan_look(struct mim_server *server) {
 static void confirm(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     const struct mim_feed *feeds[MIM_REIGN_STANDBYS_MAX];
-    const struct mim_standby_feed *feed;
-    size_t count = 0;
+    size_t count = mim_feeds_list(server, feeds);
     r->acks_moved = false;
-    TAILQ_FOREACH(feed, &r->feeds, link) {
-        if (feed->feed.streaming && count < MIM_COUNT_OF(feeds)) {
-            feeds[count++] = &feed->feed;
-        }
-    }
     bool settled = mim_reign_settled(&r->reign, &server->appender);
     (void)mim_reign_confirm(&r->reign, &server->appender, feeds, count, server->options.sync_replicas);
     if (!settled && mim_reign_settled(&r->reign, &server->appender)) {
@@ -465,6 +459,7 @@ int mim_replication_between(struct mim_server *server, struct mim_error *reterr)
                 r->host, r->port, server->options.dir, aside, server->options.dir, aside);
     }
     r->reopen = MIM_REOPEN_NONE;
+    r->reopened++;
     return rc;
 }
 

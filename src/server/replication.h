@@ -43,6 +43,7 @@ struct mim_replication {
     /* the link of a standby */
     char host[MIM_HOST_SIZE_MAX];
     uint16_t port;
+    char identity[MIM_IDENTITY_TEXT_SIZE]; /* of our directory; read at the first connection */
     enum mim_link_state state;
     int fd;
     struct mim_transport transport; /* over fd, once it is connected */
@@ -61,6 +62,7 @@ struct mim_replication {
     uint64_t connects, copies, rewinds, frames, bytes;
 
     /* what the loop does between two turns, with the journal closed */
+    unsigned reopened; /* times: its files may be others since */
     enum mim_reopen reopen;
     struct mim_boundary point;
 
@@ -72,6 +74,7 @@ struct mim_replication {
     struct mim_access *access;
     struct mim_standby_feeds feeds;
     unsigned feed_count, streaming_count;
+    unsigned standby_count; /* streaming ones, each directory once */
     bool acks_moved;
     bool more; /* a feed has frames to send and room for them */
     struct {
@@ -148,6 +151,10 @@ void mim_feeds_forget(struct mim_session *session);
 void mim_feeds_turn(struct mim_server *server);
 void mim_feeds_tick(struct mim_server *server);
 /** Standbys that have confirmed everything before `gate`. */
+/** The streaming ones; at most MIM_REIGN_STANDBYS_MAX. */
+size_t mim_feeds_list(const struct mim_server *server, const struct mim_feed *ret_feeds[MIM_REIGN_STANDBYS_MAX]);
+/** The number of streaming ones has changed by `by`. */
+void mim_feeds_counted(struct mim_server *server, int by);
 unsigned mim_feeds_confirmed_count(const struct mim_server *server, mim_lsn_t gate);
 /** Lets the feeds see what is durable now. */
 MIM_CHECKED int mim_feeds_limit(struct mim_server *server, struct mim_error *reterr);

@@ -374,20 +374,21 @@ static int sim_list(void *self, const char *path, mim_list_fn *each, void *conte
     if (!mim_sim_is_directory(&sim->now, path)) {
         return mim_error_set(reterr, MIM_E_NOT_FOUND, "list %s: no such directory", path);
     }
-    for (size_t i = 0; i < sim->now.count; i++) {
-        const struct sim_entry *entry = &sim->now.items[i];
+    size_t count = sim->now.count; /* the callee may remove and rename what it is told */
+    struct sim_entry *entries = malloc((count + 1) * sizeof(*entries));
+    MIM_ASSERT(entries != NULL);
+    memcpy(entries, sim->now.items, count * sizeof(*entries));
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
         char parent[MIM_SIM_PATH_MAX];
-        mim_sim_parent(entry->path, parent);
-        if (strcmp(parent, path) != 0) {
-            continue;
-        }
-        const char *slash = strrchr(entry->path, '/');
-        int rc = each(context, slash == NULL ? entry->path : slash + 1, entry->inode->directory);
-        if (rc != 0) {
-            return rc;
+        mim_sim_parent(entries[i].path, parent);
+        if (strcmp(parent, path) == 0 && mim_sim_find(&sim->now, entries[i].path) != NULL) {
+            const char *slash = strrchr(entries[i].path, '/');
+            rc = each(context, slash == NULL ? entries[i].path : slash + 1, entries[i].inode->directory);
         }
     }
-    return 0;
+    free(entries);
+    return rc;
 }
 
 static int sim_lock(void *self, const char *path, mim_file_t *ret_file, struct mim_error *reterr) {

@@ -71,6 +71,9 @@ uint64_t mim_storage_sim_used(const struct mim_storage_sim *sim);
  *  the odds, each for itself. In a sector only bytes that a pending write changed fare so: its durable ones stay. */
 void mim_storage_sim_crash(struct mim_storage_sim *sim, struct mim_sim_crash_odds odds);
 
+/** True after a planned CRASH has struck, until mim_storage_sim_crash(). */
+bool mim_storage_sim_crashed(const struct mim_storage_sim *sim);
+
 /** Process crash (kill -9): handles and locks are gone, everything written stays. */
 void mim_storage_sim_kill(struct mim_storage_sim *sim);
 

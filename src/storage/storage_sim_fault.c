@@ -194,6 +194,8 @@ void mim_storage_sim_fail_nth_of(struct mim_storage_sim *sim, enum mim_sim_call 
     sim->of[call] = (struct sim_plan){.countdown = nth, .fault = fault, .forever = forever};
 }
 
+bool mim_storage_sim_crashed(const struct mim_storage_sim *sim) { return sim->crashed; }
+
 void mim_storage_sim_clear_faults(struct mim_storage_sim *sim) {
     sim->any = (struct sim_plan){0};
     memset(sim->of, 0, sizeof(sim->of));

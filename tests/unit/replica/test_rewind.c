@@ -41,7 +41,8 @@ static unsigned search(const struct pair *p, bool *ret_found, struct mim_boundar
     size_t count;
     unsigned rounds = 0;
     while ((count = mim_divergence_ask(&divergence, asked)) > 0) {
-        int index = mim_feed_probe(p->theirs.storage, access, asked, count);
+        int index = -1;
+        build_ok(mim_feed_probe(p->theirs.storage, access, asked, count, &index, &error), &error);
         build_ok(mim_divergence_answer(&divergence, p->ours.storage, &segments, index, &error), &error);
         assert_true(++rounds < 20);
     }
