@@ -103,6 +103,12 @@ static struct mim_replica_point own_point(const struct answer *a) {
                                       .position = point.position};
 }
 
+/** We follow the same primary and have not come as far: not the peer's journal has left ours, ours is short. */
+static bool are_behind(const struct answer *a, const struct mim_replica_point *own) {
+    return a->on->follows && !a->peer.empty && mim_history_same(&own->history, &a->peer.history) &&
+           own->epoch == a->peer.epoch && own->lsn < a->peer.lsn;
+}
+
 static enum mim_answer answer_replicate(struct answer *a) {
     uint64_t protocol = 0;
     if (!number_of(a->arguments[1], 10, &protocol) || protocol != MIM_REPLICA_PROTOCOL) {
@@ -117,6 +123,9 @@ static enum mim_answer answer_replicate(struct answer *a) {
     struct mim_error why = {0};
     enum mim_welcome welcome = MIM_WELCOME_FILES;
     struct mim_replica_point own = own_point(a);
+    if (are_behind(a, &own)) {
+        return refuse(a, "this standby has not come as far as you have: nothing to follow yet");
+    }
     if (mim_feed_welcome(a->on->storage, a->on->access, &own, &a->peer, &welcome, &why) != 0) {
         return refuse(a, why.text);
     }

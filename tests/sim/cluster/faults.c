@@ -36,21 +36,37 @@ static unsigned standbys_ask(struct world *w, int *ret_heir) {
 
 static unsigned answers_needed(const struct world *w) { return w->wanted == 0 ? 1 : STANDBYS - w->wanted + 1; }
 
-/** Points the others at the heir. */
 static void heir_choose(struct world *w, int heir) {
     struct operator* o = & w->operator;
     tell(w, "the operator chooses node %d", heir);
     o->heir = heir;
+    o->state = OPERATOR_ASKED;
+    o->at_ns = w->now_ns + below(w, 10 * MS); /* meanwhile things go on */
+}
+
+/** Points the others at the heir. */
+static void heir_announce(struct world *w) {
+    struct operator* o = & w->operator;
     o->state = OPERATOR_ORDERED;
     o->at_ns = w->now_ns + below(w, 10 * MS);
     for (int i = 0; i < NODES; i++) {
-        if (i != w->primary && i != heir) {
+        if (i != w->primary && i != o->heir && w->nodes[i].follows != o->heir) {
             o->order[i] = false; /* what it was still to be told is no longer true */
             if (answers(w, &w->nodes[i])) {
-                node_follow(w, &w->nodes[i], heir);
+                node_follow(w, &w->nodes[i], o->heir);
             }
         }
     }
+}
+
+/** As many as are needed have left the former primary, or are the heir. */
+static bool all_told(const struct world *w) {
+    unsigned count = 0;
+    for (int i = 0; i < NODES; i++) {
+        bool left = i == w->operator.heir || w->nodes[i].follows == w->operator.heir;
+        count += i != w->primary && answers(w, &w->nodes[i]) && left;
+    }
+    return count >= answers_needed(w);
 }
 
 static void primary_stop(struct world *w) {
@@ -88,7 +104,8 @@ static void heir_promote(struct world *w) {
 static void heir_look(struct world *w) {
     struct operator* o = & w->operator;
     int best = NOBODY;
-    if (standbys_ask(w, &best) < answers_needed(w) || !answers(w, &w->nodes[o->heir])) {
+    heir_announce(w); /* to who did not hear it the first time */
+    if (!all_told(w) || standbys_ask(w, &best) < answers_needed(w) || !answers(w, &w->nodes[o->heir])) {
         o->at_ns = w->now_ns + 10 * MS;
         return;
     }
@@ -117,8 +134,12 @@ void operator_turn(struct world *w) {
     if (w->now_ns < o->at_ns) {
         return;
     }
-    if (o->state == OPERATOR_ORDERED) {
-        heir_look(w);
+    if (o->state != OPERATOR_WATCHES) {
+        if (o->state == OPERATOR_ASKED) {
+            heir_announce(w);
+        } else {
+            heir_look(w);
+        }
         return;
     }
     struct node *primary = &w->nodes[w->primary];

@@ -172,7 +172,7 @@ struct oracle {
 
 /* ------------------------------------------------------------------------ operator */
 
-enum operator_state { OPERATOR_WATCHES, OPERATOR_ORDERED };
+enum operator_state { OPERATOR_WATCHES, OPERATOR_ASKED, OPERATOR_ORDERED };
 
 struct operator{
     enum operator_state state;
