@@ -321,6 +321,7 @@ static int part_move(struct mim_storage storage, const char *part, struct mim_er
     full_path(part, from);
     struct moving moving = {.storage = storage, .part = part, .reterr = reterr};
     int rc = mim_storage_make_dir(storage, part, reterr);
+    rc = rc != 0 ? rc : mim_storage_sync_dir(storage, ".", reterr); /* nothing goes into it that could vanish with it */
     rc = rc != 0 ? rc : mim_storage_list(storage, from, move_entry, &moving, reterr);
     return rc != 0 ? rc : mim_storage_sync_dir(storage, part, reterr);
 }

@@ -85,7 +85,8 @@ static void heir_promote(struct world *w) {
     w->nodes[former].apart = true;
     if (w->wanted == 0) {
         primary_stop(w);
-        oracle_allow_loss(w, heir);
+        oracle_unsynced(w, heir);
+        oracle_allow_loss(w);
     }
     for (int i = 0; i < NODES; i++) {
         if (i != o->heir && w->nodes[i].follows != o->heir) { /* until then a former primary believes that it reigns */
@@ -164,7 +165,8 @@ void operator_turn(struct world *w) {
 static void snapshot_make(struct world *w, struct node *n) {
     struct mim_engine_options engine = node_engine_options(w);
     struct mim_restore_options restore = node_restore_options();
-    struct mim_recovery_options options = {.limit = atomic_load(&n->ring.gate_lsn)};
+    struct mim_recovery_options options = {.limit = atomic_load(&n->ring.synced_lsn)};
+    restore.lsn_max = options.limit;
     struct mim_engine *made = NULL;
     struct mim_restored restored = {0};
     struct mim_recovery recovery = {0};

@@ -42,6 +42,9 @@ static void journal_end(struct node *n) {
 
 /** The process is gone; its disk is as it left it. */
 static void process_end(struct world *w, struct node *n, bool quietly) {
+    if (n->journal && n->number == w->primary) {
+        oracle_unsynced(w, n);
+    }
     n->up = false;
     network_forget(w, n->number, quietly);
     n->link = NOBODY;
@@ -57,12 +60,11 @@ void node_kill(struct world *w, struct node *n) {
 }
 
 void node_crash(struct world *w, struct node *n) {
-    if (n->journal && w->durability != MIM_DURABILITY_FSYNC && n->number == w->primary) {
-        tell(w, "what node %d had not synced may be lost: all beyond %llu", n->number,
-             (unsigned long long)atomic_load(&n->ring.synced_position));
-        oracle_allow_loss(w, n);
-    }
     process_end(w, n, true);
+    if (w->durability != MIM_DURABILITY_FSYNC && n->number == w->primary) {
+        tell(w, "what node %d had not synced may be lost", n->number);
+        oracle_allow_loss(w);
+    }
     mim_storage_sim_crash(n->sim, (struct mim_sim_crash_odds){
                                       .drop_per_mille = (unsigned)below(w, 500),
                                       .zero_per_mille = (unsigned)below(w, 200),

@@ -16,13 +16,18 @@ static bool remembers(const struct node *n, unsigned number, const struct operat
     return entry != NULL && entry->version == operation->version && entry->position == operation->position;
 }
 
-void oracle_allow_loss(struct world *w, const struct node *n) {
-    struct oracle *o = &w->oracle;
+void oracle_unsynced(struct world *w, const struct node *n) {
     mim_position_t synced = atomic_load(&n->ring.synced_position);
+    for (unsigned i = 0; i < w->oracle.count; i++) {
+        struct operation *operation = &w->oracle.operations[i];
+        operation->unsynced = operation->acknowledged && (operation->position > synced || !remembers(n, i, operation));
+    }
+}
+
+void oracle_allow_loss(struct world *w) {
+    struct oracle *o = &w->oracle;
     for (unsigned i = 0; i < o->count; i++) {
-        struct operation *operation = &o->operations[i];
-        operation->may_be_lost |=
-            operation->acknowledged && (operation->position > synced || !remembers(n, i, operation));
+        o->operations[i].may_be_lost |= o->operations[i].unsynced;
     }
     for (unsigned a = 0; a < ACCOUNTS; a++) {
         for (unsigned v = 0; v < VERSIONS_MAX; v++) { /* no position is known: whoever reigns next decides */
@@ -99,7 +104,7 @@ static void operations_look(struct world *w, struct node *n) {
             operation->acknowledged = false;
             w->counters.lost++;
         }
-        operation->may_be_lost = false; /* what is here now stays */
+        operation->may_be_lost = operation->unsynced = false; /* what is here now stays */
     }
 }
 

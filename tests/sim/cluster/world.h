@@ -81,6 +81,7 @@ struct operation {
     int64_t amount;
     unsigned tries;
     bool acknowledged;
+    bool unsynced;    /* not on stable storage where it counts */
     bool may_be_lost; /* the mode or the operator allowed it */
     bool refused;     /* rejected, and sent once only: must never happen */
     mim_version_t version;
@@ -299,8 +300,10 @@ void oracle_rejected(struct world *w, unsigned number);
 void oracle_value(struct world *w, const struct node *n, const struct held *held);
 /** A node has begun to reign: what was acknowledged is there. */
 void oracle_reign(struct world *w, struct node *n);
-/** What was acknowledged and is not on stable storage of this node may go. */
-void oracle_allow_loss(struct world *w, const struct node *n);
+/** Remembers what was acknowledged and is not on stable storage of this node. */
+void oracle_unsynced(struct world *w, const struct node *n);
+/** And that may go. */
+void oracle_allow_loss(struct world *w);
 /** Nodes that stand at the same point of the same history have the same state. */
 void oracle_compare(struct world *w);
 
