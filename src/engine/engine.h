@@ -46,6 +46,9 @@ struct mim_engine_point {
     int64_t time_ms;
 };
 void mim_engine_point(const struct mim_engine *engine, struct mim_engine_point *ret_point);
+/** A primary has become a standby: what its commands have appended counts as applied from now on. False: not all of it
+ *  is written yet, try again. */
+bool mim_engine_commands_applied(struct mim_engine *engine, const struct mim_appender *appender);
 void mim_engine_set_history(struct mim_engine *engine, const struct mim_history *history);
 const struct mim_compiled *mim_engine_compiled(const struct mim_engine *engine);
 struct mim_arena *mim_engine_arena(struct mim_engine *engine);

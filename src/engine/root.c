@@ -188,6 +188,22 @@ void mim_engine_point(const struct mim_engine *engine, struct mim_engine_point *
     };
 }
 
+bool mim_engine_commands_applied(struct mim_engine *engine, const struct mim_appender *appender) {
+    struct mim_root *root = engine->root;
+    if (!mim_appender_idle(appender)) {
+        return false;
+    }
+    uint64_t chain = atomic_load_explicit(&appender->ring->gate_chain, memory_order_acquire);
+    if (chain != 0 &&
+        chain != root->chain) { /* else: nothing since the start, or a primary's frames, which were applied */
+        root->lsn = appender->next_lsn;
+        root->chain = chain;
+        root->epoch = appender->epoch;
+        root->time_ms = appender->last_time_ms > root->time_ms ? appender->last_time_ms : root->time_ms;
+    }
+    return true;
+}
+
 void mim_engine_set_history(struct mim_engine *engine, const struct mim_history *history) {
     MIM_ASSERT(engine->root->position == 0);
     engine->root->history = *history;

@@ -40,6 +40,7 @@ struct mim_ring {
     _Atomic uint64_t bytes_tail;                /* writer: release; engine: acquire: bytes before it are free */
     _Alignas(64) _Atomic uint64_t gate_lsn;     /* writer: release; engine: acquire: what may be acknowledged */
     _Atomic uint64_t gate_position;
+    _Atomic uint64_t gate_chain; /* writer: release, before handoff_tail: of the last frame taken from the ring */
     _Atomic uint64_t synced_lsn; /* on stable storage (equals gate_lsn in fsync mode) */
     _Atomic uint64_t synced_position;
     _Atomic int failed; /* writer: a MIM_E_ code; final */

@@ -99,6 +99,7 @@ static int writer_sync(struct mim_writer *writer, uint64_t now_ns, struct mim_er
 /** Opens the gate up to what is written, and frees the ring up to there. */
 static void writer_publish(struct mim_writer *writer, uint64_t handoff_tail) {
     struct mim_ring *ring = writer->ring;
+    atomic_store_explicit(&ring->gate_chain, writer->chain, memory_order_release);
     atomic_store_explicit(&ring->gate_position, writer->written_position, memory_order_release);
     atomic_store_explicit(&ring->gate_lsn, writer->written_lsn, memory_order_release);
     atomic_store_explicit(&ring->bytes_tail, writer->ring_tail, memory_order_release);

@@ -420,6 +420,10 @@ void mim_link_start(struct mim_server *server) {
     if (r->state == MIM_LINK_UP || r->reopen != MIM_REOPEN_NONE) {
         return;
     }
+    if (server->runners_ready && !mim_engine_commands_applied(server->engine, &server->appender)) {
+        link_lost(server, NULL); /* what was ours is still being written */
+        return;
+    }
     const char *shown = strcmp(r->host, "localhost") == 0 ? "127.0.0.1" : NULL;
     if (shown != NULL) {
         (void)snprintf(text, sizeof(text), "%s:%u", shown, r->port);

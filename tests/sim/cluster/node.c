@@ -214,6 +214,9 @@ static void promotion(struct world *w, struct node *n) {
 
 static void link_begin(struct world *w, struct node *n) {
     struct node *primary = &w->nodes[n->follows];
+    if (n->journal && !mim_engine_commands_applied(n->engine, &n->appender)) {
+        return;
+    }
     if (w->now_ns < n->retry_ns || network_dark(w, n->number, n->follows)) {
         return;
     }
