@@ -230,6 +230,109 @@ def synchronous(t):
     check("sync_replicas" in server.stderr(), "going on alone is loud")
 
 
+@test("what waits for standbys when the role changes is answered UNKNOWN, not as done")
+def role_changes(t):
+    server = primary(t, "--sync-replicas", "1", "--sync-timeout", "60000", "--replica-timeout", "60")
+    follower = standby_of(t, server, "--replica-timeout", "60")
+    caught_up(server, follower)
+    c = t.client(server)
+    open_account(c, "a")
+    follower.process.signal(signal.SIGSTOP)
+    try:
+        c.send("DO", "account/a", "Deposit", "amount", 1)
+        with server.client() as other:
+            wait_for(lambda: info(other)["master_repl_offset"] == "2", 10, "the event in the journal")
+        equal(asked(server, "REPLICAOF", "127.0.0.1", follower.port), "OK", "the primary becomes a standby")
+        error(c.read(), "UNKNOWN")
+    finally:
+        follower.process.signal(signal.SIGCONT)
+
+
+@test("a primary that starts again with --sync-replicas shows nothing before a standby has it")
+def nothing_after_a_restart(t):
+    server = primary(t, "--sync-replicas", "1", "--sync-timeout", "300")
+    follower = standby_of(t, server)
+    caught_up(server, follower)
+    with server.client() as c:
+        open_account(c, "a")
+        deposit(c, "a", 1, "@id", "k")
+    follower.kill()
+    server.kill()
+    server.start()
+    with server.client() as c:
+        error(c.ask("GET", "account/a"), "UNKNOWN")
+        error(c.ask("DIGEST"), "UNKNOWN")
+        equal(c.call("PING"), "PONG", "PING waits for nobody")
+        follower.start()
+        wait_for(lambda: info(c)["connected_slaves"] == "1", 20, "the standby")
+        wait_for(lambda: not isinstance(c.ask("GET", "account/a"), RespError), 20, "the state, now")
+        equal(balance(c, "a"), 1, "balance")
+        equal(deposit(c, "a", 1, "@id", "k"), [2, 2], "the same key again")
+
+
+class HalfOpen:
+    """A relay whose clients can be cut off while the server behind it goes on believing in them, as after a power cut."""
+
+    def __init__(self, target):
+        self.target = target
+        self.kept, self.clients = [], []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target), timeout=60)
+                self.clients.append(client)
+                self.kept.append(server)
+                for source, to in ((client, server), (server, client)):
+                    threading.Thread(target=self.pump, args=(source, to), daemon=True).start()
+        except OSError:
+            pass
+
+    @staticmethod
+    def pump(source, to):
+        try:
+            while data := source.recv(1 << 16):
+                to.sendall(data)
+        except OSError:
+            pass
+
+    def drop(self):
+        for client in self.clients:
+            client.shutdown(socket.SHUT_RDWR)
+        self.clients.clear()
+
+    def close(self):
+        self.listener.close()
+        for one in self.clients + self.kept:
+            one.close()
+
+
+@test("a standby whose former connection is still believed in counts once")
+def counted_once(t):
+    server = primary(t, "--sync-replicas", "2", "--replica-timeout", "60")
+    relay = HalfOpen(server.port)
+    follower = standby_of(t, relay, "--replica-timeout", "60")
+    with server.client() as c:
+        wait_for(lambda: info(c)["connected_slaves"] == "1", 20, "the standby")
+        relay.drop()
+        wait_for(lambda: info(c)["connected_slaves"] == "2", 20, "two connections of one standby")
+        text = error(c.ask("DO", "account/a", "Open", "owner", "o", "currency", "CZK"), "NOREPLICAS")
+        check("1 of 2" in text, text)
+        equal(c.call("WAIT", 0, 100), 1, "WAIT counts it once")
+        other = standby_of(t, server)
+        wait_for(lambda: info(c)["connected_slaves"] == "3", 20, "another standby")
+        open_account(c, "a")
+        for one in (follower, other):
+            equal(position(one), 1, "what is acknowledged is on both")
+        with open(os.path.join(follower.directory, "standby-id"), encoding="ascii") as file:
+            equal(len(file.read().strip()), 32, "the name of the standby's directory")
+    relay.close()
+
+
 @test("nothing that --sync-replicas has not confirmed is shown to anybody")
 def nothing_early(t):
     server = primary(t, "--sync-replicas", "1", "--sync-timeout", "60000", "--replica-timeout", "60")
@@ -367,6 +470,10 @@ def failover(t):
     equal(status, 0, f"memimage switchover ({err})")
     wait_for(lambda: asked(server, "ROLE")[0] == "master", 10, "the way back")
     caught_up(server, follower)
+    for one in (server, follower):
+        equal([name for name in os.listdir(one.directory) if name.startswith("diverged-")], [],
+              "nothing was lost, so nothing is set aside")
+        equal(one.stderr().count(" ready "), 1, "nor is anything replayed")
     follower.kill()
     server.kill()
     follower.start()

@@ -145,6 +145,68 @@ static void test_another_source_begins_anew(void **state) {
     (void)mim_storage_sim_free(sim);
 }
 
+/** Wherever a sync fails: what it left in the page cache is not taken for a copy by the next try. */
+static void test_a_failed_sync_leaves_no_copy(void **state) {
+    (void)state;
+    bool failed = true;
+    for (uint64_t nth = 1; failed; nth++) {
+        struct mim_storage_sim *sim = mim_storage_sim_new(nth);
+        struct mim_storage storage = mim_storage_sim_storage(sim);
+        struct mim_error error = {0};
+        int rc = 0;
+        bool installed = false;
+        struct mim_incoming incoming;
+        copy_begin(&incoming, storage, "run-1"); /* the note's sync is not meant */
+        mim_storage_sim_fail_nth_of(sim, MIM_SIM_SYNC, nth, MIM_SIM_FAULT_EIO, false);
+        (void)copy_some(&incoming, 1000, &error, &rc);
+        rc = rc != 0 ? rc : mim_incoming_finish(&incoming, &error);
+        failed = rc != 0;
+        mim_incoming_end(&incoming);
+        mim_storage_sim_clear_faults(sim);
+        copy_begin(&incoming, storage, "run-1");
+        assert_true(copy_some(&incoming, 1000, &error, &rc));
+        build_ok(mim_incoming_finish(&incoming, &error), &error);
+        mim_incoming_end(&incoming);
+        build_ok(mim_incoming_install(storage, &installed, &error), &error);
+        assert_true(installed);
+        mim_storage_sim_crash(sim, (struct mim_sim_crash_odds){.drop_per_mille = 1000});
+        assert_installed(sim);
+        (void)mim_storage_sim_free(sim);
+    }
+}
+
+/** The last segment goes on while it is copied: the room behind it is not taken for its bytes when they are there. */
+static void test_a_segment_that_has_grown(void **state) {
+    (void)state;
+    static const uint64_t sizes[] = {1000, 1064};
+    struct mim_storage_sim *sim = mim_storage_sim_new(5);
+    struct mim_storage storage = mim_storage_sim_storage(sim);
+    struct mim_error error = {0};
+    bool installed = false;
+    for (size_t i = 0; i < 2; i++) {
+        char entry[128];
+        int rc = 0;
+        struct mim_incoming incoming;
+        build_ok(mim_incoming_begin(&incoming, storage, "run-1", &error), &error);
+        (void)snprintf(entry, sizeof(entry), FIRST " %" PRIu64 " 1064", sizes[i]);
+        build_ok(mim_incoming_add(&incoming, mim_slice_text(entry), &error), &error);
+        build_ok(mim_incoming_start(&incoming, &error), &error);
+        assert_true(copy_some(&incoming, 10, &error, &rc));
+        if (i == 1) {
+            build_ok(mim_incoming_finish(&incoming, &error), &error);
+        }
+        mim_incoming_end(&incoming);
+    }
+    build_ok(mim_incoming_install(storage, &installed, &error), &error);
+    uint64_t size = 0;
+    const uint8_t *bytes = mim_storage_sim_bytes(sim, FIRST, &size);
+    assert_int_equal(size, 1064);
+    for (uint64_t k = 0; k < size; k++) {
+        assert_int_equal(bytes[k], byte_of(FIRST, k));
+    }
+    (void)mim_storage_sim_free(sim);
+}
+
 static void old_file(struct mim_storage storage, const char *path) {
     struct mim_error error = {0};
     mim_file_t file = 0;
@@ -197,6 +259,8 @@ int main(void) {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_interrupted_after_every_piece),
         cmocka_unit_test(test_another_source_begins_anew),
+        cmocka_unit_test(test_a_failed_sync_leaves_no_copy),
+        cmocka_unit_test(test_a_segment_that_has_grown),
         cmocka_unit_test(test_power_cuts_while_installing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
