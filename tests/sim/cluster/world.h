@@ -9,7 +9,8 @@
 //   standbys.c  its side towards the standbys that follow it
 //   clients.c   who sends commands with keys and asks for values
 //   oracle.c    what must always hold, and the reference model
-//   faults.c    crashes, failing disks, partitions, pauses, rot; and the operator who promotes
+//   faults.c    crashes, failing disks, partitions, pauses, rot
+//   operator.c  who puts a standby in the place of a primary
 //   settle.c    the end: everything heals, and all of it has to agree
 #ifndef MIM_TESTS_SIM_CLUSTER_WORLD_H
 #define MIM_TESTS_SIM_CLUSTER_WORLD_H
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/prng.h"
 #include "engine/recovery.h"
 #include "models/models.h"
@@ -309,8 +311,10 @@ void oracle_compare(struct world *w);
 
 /* faults.c */
 void faults_turn(struct world *w);
-void operator_turn(struct world *w);
 void faults_end(struct world *w);
+
+/* operator.c */
+void operator_turn(struct world *w);
 
 /* settle.c */
 void settle(struct world *w);
