@@ -217,9 +217,7 @@ static void server_ready(struct mim_server *server) {
                                                                            : "none",
             (unsigned long long)point.position, server->epoch, (unsigned long long)server->recovery_events,
             (double)server->recovery_ns / 1e6, (long)server->pid, MIM_VERSION_TEXT);
-    if (server->replication.reign.role == MIM_ROLE_PRIMARY) {
-        mim_publishing_start(server);
-    }
+    mim_publishing_start(server);
 }
 
 /** From what is on disk to an image that may be asked, or a standby that waits for its first copy. */
