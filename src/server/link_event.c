@@ -476,7 +476,9 @@ void mim_link_turn(struct mim_server *server) {
         link_step(server);
     }
     if (r->talking && server->runners_ready) {
-        confirm(server, false);
+        if (r->role == MIM_ROLE_STANDBY) { /* an heir has confirmed all there was: what follows is its own */
+            confirm(server, false);
+        }
         link_send(server);
         lag_look(server);
     }

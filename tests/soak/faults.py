@@ -47,6 +47,7 @@ class Faults:
         """The planned way: a standby takes over, nobody dies."""
         status, _, err = memimage("switchover", "--port", self.primary.port)
         if status != 0:  # no standby was near enough in that moment: all stays as it was
+            equal(self.told(self.primary)["fenced"], "0", f"fenced, after {err}")
             self.counts["switch-overs refused"] += 1
             return
         former = self.primary
