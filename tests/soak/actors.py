@@ -22,6 +22,7 @@ PAUSE_S = 0.02 # of a worker between pipelines: about half a core in all
 PATIENCE_S = 120
 GONE = (Closed, OSError, TimeoutError)
 NOT_NOW = ("READONLY", "LOADING", "MASTERDOWN")
+NOT_THERE = ("archived", "Too many open files") # of history, which is read from files
 FOLLOWER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "follower.py")
 
 
@@ -121,7 +122,7 @@ class Reader(Actor):
         self.count += 1
         if not isinstance(reply, RespError):
             return reply
-        if reply.code not in ("LOADING", "MASTERDOWN", "UNKNOWN") and "archived" not in reply.text:
+        if reply.code not in ("LOADING", "MASTERDOWN", "UNKNOWN") and not any(text in reply.text for text in NOT_THERE):
             raise Failure(f"{words}: {reply.text}")
         return None
 
