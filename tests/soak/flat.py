@@ -12,12 +12,13 @@ import typing
 from harness import check
 
 WARM_EVENTS = 100000   # of a process before its heap and image have to be flat: buffers have met their largest, keys are as many
-HEAP_BYTES = 3 << 20   # what fragmentation and larger buffers may still add afterwards
+HEAP_BYTES = 6 << 20   # what fragmentation and larger buffers may still add afterwards
 HEAP_EVENT_BYTES = 4   # and what indexes over the journal may take for each further event
-IMAGE_BYTES = 256 << 10 # accounts and keys are as many as before: nodes of the maps over them come and go
+IMAGE_BYTES = 256 << 10# accounts and keys are as many as before: nodes of the maps over them come and go
 WARM_LOOKS = 3         # of a process before its descriptors have to be flat
 SPARE_DESCRIPTORS = 2
-SEGMENTS_TWICE = 8     # readers each open a segment for themselves, but not without end
+SEGMENTS = 80          # readers keep a bounded number of segments open, also of archived ones,
+SEGMENTS_TWICE = 8     # and each opens a segment for itself
 
 
 class Look(typing.NamedTuple):
@@ -60,7 +61,8 @@ def look(pid, told, events):
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
             targets.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
-    segments = collections.Counter(target for target in targets if target.endswith(".journal"))
+    segments = collections.Counter(target for target in targets if target.removesuffix(" (deleted)").endswith(".journal"))
+    check(sum(segments.values()) <= SEGMENTS, f"many segments are open: {segments}")
     check(max(segments.values(), default=0) <= SEGMENTS_TWICE, f"a segment is open many times: {segments}")
     return Look(heap_bytes(pid, int(told["ring_bytes"]), int(told["image_capacity_bytes"])), int(told["image_used_bytes"]),
                 len(targets) - sum(segments.values()), events)
