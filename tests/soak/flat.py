@@ -24,7 +24,7 @@ SEGMENTS_TWICE = 8     # and each opens a segment for itself
 class Look(typing.NamedTuple):
     heap: int
     image: int
-    descriptors: int  # but for segments
+    descriptors: int  # but for segments and clients
     events: int
 
 
@@ -65,7 +65,7 @@ def look(pid, told, events):
     check(sum(segments.values()) <= SEGMENTS, f"many segments are open: {segments}")
     check(max(segments.values(), default=0) <= SEGMENTS_TWICE, f"a segment is open many times: {segments}")
     return Look(heap_bytes(pid, int(told["ring_bytes"]), int(told["image_capacity_bytes"])), int(told["image_used_bytes"]),
-                len(targets) - sum(segments.values()), events)
+                len(targets) - sum(segments.values()) - int(told["connected_clients"]), events)
 
 
 def warm(found):
@@ -75,7 +75,7 @@ def warm(found):
 def check_flat(who, found):
     """The looks at one process in one role."""
     counts = [each.descriptors for each in found]
-    spare = counts[-1] - min(counts[WARM_LOOKS:], default=counts[-1])
+    spare = min(counts[-WARM_LOOKS:]) - min(counts[WARM_LOOKS:], default=counts[-1])  # what comes and goes is no growth
     check(spare <= SPARE_DESCRIPTORS, f"{who}: descriptors grew: {counts}")
     steady = warm(found)
     if len(steady) < 2:
