@@ -39,6 +39,7 @@ struct snapshotting {
     bool archive_only;
     uint64_t parent; /* pid of the server that started this; 0: by hand */
     uint64_t rate;   /* MiB/s of image written; 0: as fast as it goes; RATE_UNSAID */
+    uint64_t window; /* of idempotency keys; 0: of the newest snapshot */
     bool json;
 };
 
@@ -204,7 +205,8 @@ static int limit_find(struct mim_storage storage, mim_lsn_t *ret_limit, struct m
 
 static int snapshot_replay(struct mim_storage storage, const struct mim_compiled *compiled, mim_lsn_t limit,
                            struct watching *watching, struct made *ret_made, struct mim_error *reterr) {
-    struct mim_engine_options engine_options = {.compiled = compiled};
+    struct mim_engine_options engine_options = {.compiled = compiled,
+                                                .idempotency_window = (uint32_t)watching->snapshotting->window};
     struct mim_restore_options restore = {
         .verify = MIM_VERIFY_EAGER,
         .threads = limit != 0 ? 1 : mim_snapshot_cores(), /* a server at work needs the others */
@@ -328,6 +330,8 @@ int mim_cli_snapshot(int argc, char **argv) {
          1, UINT32_MAX},
         {"rate", MIM_OPTION_UNSIGNED, &s.rate, "MIB",
          "of image written a second; 0: no bound (default: 32 beside a server, else 0)", 0, 1000000},
+        {"keys", MIM_OPTION_UNSIGNED, &s.window, "N",
+         "idempotency keys remembered, the newest (default: as the newest snapshot, else 1000000)", 1, 1u << 31},
         {"json", MIM_OPTION_FLAG, &s.json, NULL, "print JSON", 0, 0},
     };
     const struct mim_options options = {

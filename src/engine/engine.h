@@ -21,17 +21,17 @@ struct mim_engine;
 
 struct mim_engine_options {
     const struct mim_compiled *compiled; /* borrowed for the life of the engine */
-    uint32_t idempotency_window;         /* keys remembered; 0: MIM_IDEMPOTENCY_WINDOW_DEFAULT. Part of the image. */
-    uint64_t memory_limit;               /* bytes of image; 0: none */
-    uint64_t reservation;                /* bytes of address space; 0: default */
-    bool keep_commands;                  /* journal the fields of every command too */
+    uint32_t idempotency_window; /* keys remembered; 0: as the image had it, MIM_IDEMPOTENCY_WINDOW_DEFAULT at first */
+    uint64_t memory_limit;       /* bytes of image; 0: none */
+    uint64_t reservation;        /* bytes of address space; 0: default */
+    bool keep_commands;          /* journal the fields of every command too */
 };
 
 /** Makes an engine over an empty image. MEMORY. */
 MIM_CHECKED int mim_engine_new(const struct mim_engine_options *options, struct mim_engine **ret_engine,
                                struct mim_error *reterr);
 /** Makes an engine over a restored image; takes the arena over (also on failure). MODEL when the layout fingerprint
- *  differs, FORMAT when the root is not one. */
+ *  differs, FORMAT when the root is not one, MEMORY when a window of keys of another size finds no room. */
 MIM_CHECKED int mim_engine_restore(const struct mim_engine_options *options, struct mim_arena *arena,
                                    struct mim_engine **ret_engine, struct mim_error *reterr);
 struct mim_engine *mim_engine_free(struct mim_engine *engine);

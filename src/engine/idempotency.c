@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The idempotency window: the last N accepted keys with their answers, in the image, so that it survives restarts and
 // travels with snapshots. A key is represented by 128 bits of XXH3 seeded with the history's random uuid.
+#include <stdlib.h>
+
 #include "base/hash.h"
 #include "engine/internal.h"
 
@@ -67,4 +69,37 @@ bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_vers
         (struct mim_key_entry){.hash = {.low = hash.low, .high = hash.high}, .position = position, .version = version};
     root->key_next = number + 1 == root->key_window ? 0 : number + 1;
     return mim_index_insert(&engine->arena, &root->key_index, (uint32_t)hash.low, (uint32_t)number);
+}
+
+/** Copies the newest `kept` entries, oldest first. */
+static void keys_copy(const struct mim_engine *engine, uint64_t kept, struct mim_key_entry *ret_entries) {
+    const struct mim_root *root = engine->root;
+    uint64_t oldest = root->key_next < root->keys.count ? root->key_next : 0; /* full, or not yet */
+    for (uint64_t i = 0; i < kept; i++) {
+        ret_entries[i] = *key_entry(engine, (oldest + root->keys.count - kept + i) % root->keys.count);
+    }
+}
+
+int mim_keys_resize(struct mim_engine *engine, uint32_t window, struct mim_error *reterr) {
+    struct mim_root *root = engine->root;
+    uint64_t kept = root->keys.count < window ? root->keys.count : window;
+    struct mim_key_entry *entries = malloc((size_t)(kept + 1) * sizeof(*entries));
+    bool done = entries != NULL;
+    if (done) {
+        keys_copy(engine, kept, entries);
+        mim_slots_clear(&engine->arena, &root->keys);
+        mim_index_clear(&engine->arena, &root->key_index);
+    }
+    for (uint64_t i = 0; done && i < kept; i++) {
+        struct mim_key_entry *entry = mim_slots_push(&engine->arena, &root->keys);
+        done = entry != NULL &&
+               mim_index_insert(&engine->arena, &root->key_index, (uint32_t)entries[i].hash.low, (uint32_t)i);
+        if (done) {
+            *entry = entries[i];
+        }
+    }
+    free(entries);
+    root->key_window = window;
+    root->key_next = kept == window ? 0 : kept;
+    return done ? 0 : mim_error_set(reterr, MIM_E_MEMORY, "no memory for a window of %u idempotency keys", window);
 }

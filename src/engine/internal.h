@@ -218,6 +218,8 @@ int mim_catalog_ensure_command(struct mim_engine *engine, struct mim_appender *a
                                const struct mim_compiled_command *command, int64_t time_ms);
 
 /* idempotency.c */
+/** Gives the window another size: the newest keys stay, as many as there are and fit. MEMORY: the image is of no use. */
+MIM_CHECKED int mim_keys_resize(struct mim_engine *engine, uint32_t window, struct mim_error *reterr);
 const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struct mim_slice key);
 /** Where remembering a key touches the index: the hash it comes under, and that of the key it takes the place of. */
 struct mim_key_places {

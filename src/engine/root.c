@@ -143,6 +143,9 @@ int mim_engine_restore(const struct mim_engine_options *options, struct mim_aren
     if (rc == 0) {
         rc = mim_catalog_rebind(engine, reterr);
     }
+    if (rc == 0 && options->idempotency_window != 0 && options->idempotency_window != engine->root->key_window) {
+        rc = mim_keys_resize(engine, options->idempotency_window, reterr);
+    }
     if (rc != 0) {
         (void)mim_engine_free(engine);
         return rc;

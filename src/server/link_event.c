@@ -194,8 +194,8 @@ static bool inbox_is_full(const struct mim_replication *r) {
 static void link_step(struct mim_server *server) {
     struct mim_replication *r = &server->replication;
     struct mim_error error = {0};
-    if (!r->talking || r->reopen != MIM_REOPEN_NONE) {
-        return;
+    if (!r->talking || r->reopen != MIM_REOPEN_NONE || r->reign.role != MIM_ROLE_STANDBY) {
+        return; /* an heir takes nothing more: frames that come after its own first one would have no place */
     }
     enum mim_standby_verdict verdict = mim_standby_step(&r->standby, &error);
     r->frames += r->standby.frames;
@@ -476,7 +476,9 @@ void mim_link_turn(struct mim_server *server) {
         link_step(server);
     }
     if (r->talking && server->runners_ready) {
-        confirm(server, false);
+        if (r->reign.role == MIM_ROLE_STANDBY) { /* an heir has confirmed all there was: what follows is its own */
+            confirm(server, false);
+        }
         link_send(server);
         lag_look(server);
     }

@@ -190,10 +190,12 @@ static int snapshot_spawn(struct mim_server *server, struct mim_error *reterr) {
     char limit[24];
     char keep[24];
     char rate[24];
+    char window[24];
     char parent[24];
     (void)snprintf(limit, sizeof(limit), "%llu", (unsigned long long)s->lsn);
     (void)snprintf(keep, sizeof(keep), "%u", server->options.snapshot_keep);
     (void)snprintf(rate, sizeof(rate), "%u", server->options.snapshot_rate);
+    (void)snprintf(window, sizeof(window), "%u", server->options.idempotency_window);
     (void)snprintf(parent, sizeof(parent), "%ld", (long)server->pid);
     const char *const words[] = {"memimage",    "snapshot",
                                  "--dir",       server->options.dir,
@@ -201,6 +203,7 @@ static int snapshot_spawn(struct mim_server *server, struct mim_error *reterr) {
                                  "--limit-lsn", limit,
                                  "--keep",      keep,
                                  "--rate",      rate,
+                                 "--keys",      window,
                                  "--parent",    parent,
                                  "--json",      NULL};
     int rc = child_spawn(server, words, reterr);

@@ -80,7 +80,8 @@ struct mim_storage_ops {
     void (*advise)(void *self, mim_file_t file, uint64_t offset, uint64_t size, enum mim_advice advice);
 };
 
-/** Opens (and with `create` makes, mode 0700) a directory as a storage root. Close with mim_storage_posix_close. */
+/** Opens (and with `create` makes, mode 0700) a directory as a storage root. Close with mim_storage_posix_close. It holds
+ *  some descriptors that give way to files opened for writing and to sync_dir when the process has no others left. */
 MIM_CHECKED int mim_storage_posix_open(const char *root, bool create, struct mim_storage *ret_storage,
                                        struct mim_error *reterr);
 void mim_storage_posix_close(struct mim_storage *storage);

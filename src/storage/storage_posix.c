@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,12 @@
 
 #define MIM_ZERO_RUN_SIZE (1u << 20)
 
+#define MIM_RESERVE_COUNT \
+    4u /* what a journal thread and the preparer of segments open at the same time, and one more */
+
 struct storage_posix {
     int root;
+    _Atomic int reserve[MIM_RESERVE_COUNT]; /* descriptors that give way when there are no others; -1: given */
     char path[512];
 };
 
@@ -74,13 +79,50 @@ static int fd_failed_at(struct mim_error *reterr, int code, int os_errno, const 
                         (unsigned long long)offset);
 }
 
+/* ------------------------------------------------------------------------ descriptors */
+
+/** Opens for the sake of what is written: a commit does not fail because readers and clients have all the descriptors. */
+static int open_reserved(struct storage_posix *storage, const char *path, int os_flags) {
+    int fd = openat(storage->root, path, os_flags, 0600);
+    for (unsigned i = 0; fd < 0 && (errno == EMFILE || errno == ENFILE) && i < MIM_RESERVE_COUNT; i++) {
+        int reserved = atomic_exchange(&storage->reserve[i], -1);
+        if (reserved >= 0) {
+            (void)close(reserved);
+            fd = openat(storage->root, path, os_flags, 0600);
+        }
+    }
+    return fd;
+}
+
+/** Takes back what was given, as far as there is any now. */
+static void reserve_fill(struct storage_posix *storage) {
+    for (unsigned i = 0; i < MIM_RESERVE_COUNT; i++) {
+        if (atomic_load_explicit(&storage->reserve[i], memory_order_relaxed) >= 0) {
+            continue;
+        }
+        int fd = fcntl(storage->root, F_DUPFD_CLOEXEC, 0);
+        int given = -1;
+        if (fd >= 0 && !atomic_compare_exchange_strong(&storage->reserve[i], &given, fd)) {
+            (void)close(fd);
+        }
+    }
+}
+
+static void close_and_fill(struct storage_posix *storage, int fd) {
+    (void)close(fd);
+    reserve_fill(storage);
+}
+
+/* ------------------------------------------------------------------------------- files */
+
 static int posix_open(void *self, const char *path, unsigned flags, mim_file_t *ret_file, struct mim_error *reterr) {
-    const struct storage_posix *storage = self;
+    struct storage_posix *storage = self;
     int os_flags = O_CLOEXEC | ((flags & MIM_OPEN_WRITE) != 0 ? O_RDWR : O_RDONLY);
     os_flags |= (flags & MIM_OPEN_CREATE) != 0 ? O_CREAT : 0;
     os_flags |= (flags & MIM_OPEN_EXCLUSIVE) != 0 ? O_EXCL : 0;
     os_flags |= (flags & MIM_OPEN_TRUNCATE) != 0 ? O_TRUNC : 0;
-    int fd = openat(storage->root, path, os_flags, 0600);
+    int fd = (flags & MIM_OPEN_WRITE) != 0 ? open_reserved(storage, path, os_flags)
+                                           : openat(storage->root, path, os_flags, 0600);
     if (fd < 0) {
         return mim_error_os(reterr, code_of(errno), errno, "open %s/%s", storage->path, path);
     }
@@ -88,10 +130,7 @@ static int posix_open(void *self, const char *path, unsigned flags, mim_file_t *
     return 0;
 }
 
-static void posix_close(void *self, mim_file_t file) {
-    (void)self;
-    (void)close(file_fd(file));
-}
+static void posix_close(void *self, mim_file_t file) { close_and_fill(self, file_fd(file)); }
 
 static int posix_pread(void *self, mim_file_t file, void *buffer, size_t size, uint64_t offset, size_t *ret_size,
                        struct mim_error *reterr) {
@@ -211,13 +250,13 @@ static int posix_make_dir(void *self, const char *path, struct mim_error *reterr
 }
 
 static int posix_sync_dir(void *self, const char *path, struct mim_error *reterr) {
-    const struct storage_posix *storage = self;
-    int fd = openat(storage->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct storage_posix *storage = self;
+    int fd = open_reserved(storage, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return mim_error_os(reterr, code_of(errno), errno, "open directory %s/%s", storage->path, path);
     }
     int failed = fsync(fd) != 0 ? errno : 0;
-    (void)close(fd);
+    close_and_fill(storage, fd);
     return failed == 0 ? 0 : mim_error_os(reterr, MIM_E_IO, failed, "sync directory %s/%s", storage->path, path);
 }
 
@@ -424,6 +463,10 @@ int mim_storage_posix_open(const char *root, bool create, struct mim_storage *re
             return mim_error_os(reterr, MIM_E_IO, failed, "sync the directory above %s", root);
         }
     }
+    for (unsigned i = 0; i < MIM_RESERVE_COUNT; i++) {
+        storage->reserve[i] = -1;
+    }
+    reserve_fill(storage);
     *ret_storage = (struct mim_storage){.ops = &storage_posix_ops, .self = storage};
     return 0;
 }
@@ -431,6 +474,11 @@ int mim_storage_posix_open(const char *root, bool create, struct mim_storage *re
 void mim_storage_posix_close(struct mim_storage *storage) {
     struct storage_posix *self = storage->self;
     if (self != NULL) {
+        for (unsigned i = 0; i < MIM_RESERVE_COUNT; i++) {
+            if (self->reserve[i] >= 0) {
+                (void)close(self->reserve[i]);
+            }
+        }
         (void)close(self->root);
         free(self);
     }

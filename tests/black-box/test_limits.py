@@ -3,6 +3,7 @@
 # others. Those of requests are in test_hostile.py too; users, addresses and TLS in test_security.py and test_tls.py.
 """The limits and their counters."""
 
+import contextlib
 import os
 import resource
 import socket
@@ -138,9 +139,9 @@ def partial(t):
     equal(info(c, "limit_partial_closed"), 1)
 
 
-@test("without descriptors new clients are told so, and come in again when there are some")
-def descriptors(t):
-    server, c = t.pair()
+@contextlib.contextmanager
+def without_descriptors(server):
+    """Connections have taken the last descriptors that the running server may have."""
     used = max(int(name) for name in os.listdir(f"/proc/{server.process.pid}/fd"))
     before = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 3, before[1]))
@@ -150,11 +151,20 @@ def descriptors(t):
             clients.append(socket.create_connection(("127.0.0.1", server.port), timeout=20))
         except OSError:
             pass
-    wait_for(lambda: info(c, "limit_descriptors") >= 10, 20, "the counter")
-    equal(c.call("DO", "account/a", *OPEN), [1, 1])
-    for client in clients:
-        client.close()
-    resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+    try:
+        yield
+    finally:
+        for client in clients:
+            client.close()
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, before)
+
+
+@test("without descriptors new clients are told so, and come in again when there are some")
+def descriptors(t):
+    server, c = t.pair()
+    with without_descriptors(server):
+        wait_for(lambda: info(c, "limit_descriptors") >= 10, 20, "the counter")
+        equal(c.call("DO", "account/a", *OPEN), [1, 1])
 
     def comes_in():
         try:
@@ -164,6 +174,18 @@ def descriptors(t):
             return False
 
     wait_for(comes_in, 20, "a place")
+
+
+@test("without descriptors no command fails, not even those that begin segments of the journal")
+def descriptors_of_the_journal(t):
+    server, c = t.pair(args=("--segment-size-max", "4m"))
+    with without_descriptors(server):
+        wide = [("DO", f"account/w-{n}", "Open", "owner", "o" * 8000, "currency", "CZK") for n in range(1800)]
+        equal(c.pipeline(wide), [[1, n + 1] for n in range(1800)], "the answers")
+    check(info(c, "segment_rolls") >= 3, "segments were begun")
+    server.restart(crash=True)
+    with server.client() as again:
+        equal(again.call("DIGEST")[0], 1800, "events after a restart")
 
 
 @test("a browser's or another server's words close the connection, and do not fill the log")

@@ -482,6 +482,36 @@ def failover(t):
     equal(asked(follower, "ROLE")[0], "master", "role after memimage promote")
 
 
+@test("FAILOVER to a standby whose first own frame begins a segment")
+def failover_over_segment_end(t):
+    server = primary(t)
+    follower = standby_of(t, server)
+    with server.client() as c:
+        open_account(c, "a")
+        caught_up(server, follower)
+        follower.kill()
+        deposit(c, "a", 1)  # set aside later, and the segment is cut there
+    server.kill()
+    follower.args = []
+    follower.start()
+    with follower.client() as c:
+        deposit(c, "a", 100)
+        server.args = ["--replica-of", f"127.0.0.1:{follower.port}"]
+        server.start()
+        caught_up(follower, server)
+        check(any(name.startswith("diverged-") for name in os.listdir(server.directory)), "something was set aside")
+        c.pipeline([("DO", f"account/w-{n}", "Open", "owner", "o" * 8000, "currency", "CZK") for n in range(50)])
+        caught_up(follower, server)
+    equal(asked(follower, "FAILOVER", "TO", "127.0.0.1", server.port, "TIMEOUT", 10000), "OK", "FAILOVER")
+    equal(asked(server, "ROLE")[0], "master", "the heir's role")
+    segments = [name for name in os.listdir(os.path.join(server.directory, "journal")) if name.endswith(".journal")]
+    equal(len(segments), 2, "segments of the heir")
+    with server.client() as c:
+        deposit(c, "a", 1)
+    caught_up(server, follower)
+    same_journals(server, follower)
+
+
 @test("primaries and standbys of every durability confirm and agree")
 def durabilities(t):
     for mode in ("interval:50", "none"):

@@ -33,8 +33,8 @@ def snapshots(directory):
     return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".snapshot"))
 
 
-def info(client, name):
-    for line in client.call("INFO", "snapshot").splitlines():
+def info(client, name, section="snapshot"):
+    for line in client.call("INFO", section).splitlines():
         if line.startswith(name + ":"):
             return line.split(":", 1)[1]
     raise AssertionError(f"INFO has no {name}")
@@ -60,6 +60,70 @@ def command_and_start(t):
         live = digest(again)
     equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch")
     equal(offline_digest(server.directory), live[1], "the digest from the snapshot")
+
+
+@test("a snapshot process is told the server's rate, window of keys and number kept")
+def told_to_the_child(t):
+    server, c = t.pair(args=("--snapshot-rate", "7", "--idempotency-window", "300", "--snapshot-keep", "5"))
+    fill(c, 10, 10)
+    with open(os.path.join(server.directory, "snapshot.lock"), "a+b") as held:  # the process waits for it, and is looked at
+        fcntl.flock(held, fcntl.LOCK_EX)
+        c.send("SNAPSHOT")
+        children = f"/proc/{server.process.pid}/task/{server.process.pid}/children"
+
+        def child_words():
+            with open(children, "rb") as file:
+                child = file.read().split()
+            if not child:
+                return None
+            with open(f"/proc/{child[0].decode()}/cmdline", "rb") as file:
+                words = file.read().decode().split("\0")
+            return words if words[1:2] == ["snapshot"] else None  # until then it is the server between vfork and exec
+
+        words = wait_for(child_words, 20, "the snapshot process")
+    for option, value in (("--rate", "7"), ("--keys", "300"), ("--keep", "5")):
+        equal(words[words.index(option) + 1] if option in words else None, value, option)
+    equal(c.read(timeout=60), 20, "the snapshot")
+
+
+@test("the window of idempotency keys is the server's option after every start, also from a snapshot of another window")
+def window_kept(t):
+    server, c = t.pair(args=("--idempotency-window", "100"))
+    open_account(c, "a")
+
+    def keyed(client, number):
+        return client.call("DO", "account/a", "Deposit", "amount", 1, "@id", f"k-{number}")
+
+    def restarted(window):
+        server.args = ["--idempotency-window", str(window)]
+        server.restart(crash=True)
+        client = t.client(server)
+        check(info(client, "restored_position") != "0", f"a start from the snapshot: {server.stderr()}")
+        equal(info(client, "idempotency_window", "everything"), str(window), "the window in INFO")
+        return client
+
+    answers = [keyed(c, number) for number in range(250)]
+    c.call("SNAPSHOT", timeout=60)
+    c = restarted(100)
+    equal(int(info(c, "idempotency_keys", "everything")), 100, "keys after a start from the snapshot")
+    equal([keyed(c, number) for number in range(150, 250)], answers[150:], "the answers within the window")
+    answers.append(keyed(c, 250))
+    check(keyed(c, 150) > answers[250], "the oldest has gone when one came")
+    c.call("SNAPSHOT", timeout=60)
+    c = restarted(40)  # smaller: the newest stay
+    equal(int(info(c, "idempotency_keys", "everything")), 40, "keys in a smaller window")
+    equal([keyed(c, number) for number in range(212, 251)], answers[212:], "the newest answers")
+    check(keyed(c, 211) > answers[250], "what was before them is new")
+    c.call("SNAPSHOT", timeout=60)
+    c = restarted(60)  # larger: those of the snapshot stay, the oldest goes when it is full again
+    equal([keyed(c, number) for number in range(213, 251)], answers[213:], "all that the snapshot had")
+    answers += [keyed(c, number) for number in range(251, 272)]
+    equal(int(info(c, "idempotency_keys", "everything")), 60, "keys when it is full")
+    equal([keyed(c, number) for number in range(214, 272)], answers[214:], "the answers in the larger window")
+    check(keyed(c, 213) > answers[271], "the oldest of the larger window has gone")
+    live = digest(c)
+    server.stop()
+    equal(offline_digest(server.directory, "--from-scratch"), live[1], "the digest from scratch")
 
 
 @test("--snapshot-every makes them by itself, keeps the newest two, and every digest agrees")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The planted bugs: each breaks one promise of the design in one place of the code, and names the tests that must notice.
-# `promise` is the number in docs/PROMISES.md.
+# `promise` is the number in docs/PROMISES.md, 0 where it is the soak's, that memory and descriptors are flat.
 """The list of planted bugs."""
 
 MUTATIONS = [
@@ -58,6 +58,9 @@ MUTATIONS = [
      "find": "root->key_next = number + 1 == root->key_window ? 0 : number + 1;",
      "put": "root->key_next = number + 1 >= root->key_window / 2 ? 0 : number + 1;",
      "tests": ["fuzz-engine"]},
+    {"name": "window-of-the-snapshot-kept", "promise": 5, "file": "src/engine/root.c",
+     "find": "if (rc == 0 && options->idempotency_window != 0 &&", "put": "if (false && options->idempotency_window != 0 &&",
+     "tests": ["black-box-snapshot"]},
     {"name": "snapshot-blocks-taken-for-holes", "promise": 6, "file": "src/snapshot/write.c",
      "find": "return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;", "put": "return bytes[size - 1] == 0;",
      "tests": ["black-box-snapshot"]},
@@ -173,4 +176,12 @@ MUTATIONS = [
      "find": "        p->acknowledged = p->calls.count == 0 ? p->cursor.position - 1 : call.upto;\n",
      "put": "        p->acknowledged = call.upto;\n",
      "tests": ["black-box-publish filters"]},
+    {"name": "64-bytes-leak-per-command", "promise": 0, "file": "src/engine/decide.c",
+     "find": "    int verdict = decision->command->type->decide(",
+     "put": "    static void *volatile leak;\n    leak = __builtin_malloc(64);\n"
+            "    int verdict = decision->command->type->decide(",
+     "tests": ["soak --minutes 2.5 --seed 1"]},
+    {"name": "descriptor-leaks-per-snapshot", "promise": 0, "file": "src/server/snapshot_event.c",
+     "find": "    (void)close(s->output_fd);\n    s->output_fd = -1;\n", "put": "    s->output_fd = -1;\n",
+     "tests": ["soak --minutes 2.5 --seed 1"]},
 ]

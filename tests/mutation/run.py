@@ -19,6 +19,7 @@ from mutations import MUTATIONS
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SETTINGS = ["--buildtype=debugoptimized", "-Dwerror=false", "-Db_ndebug=false"]
 TIMEOUT = 150
+SOAK_TIMEOUT = 300
 
 
 def run(words, directory, timeout=1200, environment=None):
@@ -48,6 +49,8 @@ def targets_of(tests):
         name = test.split()[0]
         if name.startswith("black-box"):
             wanted |= {"tests/black-box/fault-shim.so", "tests/black-box/hiredis-client"}
+        elif name == "soak":
+            wanted.add("tests/models/ledger-heard.so")
         elif name.startswith("fuzz-"):
             wanted.add(f"tests/fuzz/{name}")
         else:
@@ -71,6 +74,8 @@ def complaint(copy, test):
     if name.startswith("black-box-"):
         script = os.path.join("tests", "black-box", f"test_{name.removeprefix('black-box-')}.py")
         command = [sys.executable, script, *([" ".join(words)] if words else [])]
+    elif name == "soak":
+        command = [sys.executable, os.path.join("tests", "soak", "run"), *words]
     elif words:
         command = [os.path.join("build", "tests", f"test-{name}"), *words]
     else:
@@ -78,7 +83,7 @@ def complaint(copy, test):
     environment = dict(os.environ, MEMIMAGE=os.path.join(build_directory, "memimage"), CYCLES="4", ROUNDS="3", SEED="1",
                        FAULT_SHIM=os.path.join(build_directory, "tests", "black-box", "fault-shim.so"))
     try:
-        done = run(command, copy, TIMEOUT, environment)
+        done = run(command, copy, SOAK_TIMEOUT if name == "soak" else TIMEOUT, environment)
     except subprocess.TimeoutExpired:
         return "it hangs"
     if done.returncode == 0:

@@ -58,6 +58,31 @@ static void test_welcomes(void **state) {
     fixture_close(&f);
 }
 
+/** A primary that cannot read its journal for the moment knows nothing of what a standby has: no call may turn into "that is
+ *  not in ours", which would make the standby set its journal aside. */
+static void test_a_failed_read_is_no_divergence(void **state) {
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, 7, 60);
+    struct mim_replica_point peer = f.own;
+    peer.chain = f.b.chain;
+    peer.position = f.b.position;
+    struct mim_boundary boundary = {.lsn = peer.lsn, .chain = peer.chain};
+    static const enum mim_sim_call calls[] = {MIM_SIM_OPEN, MIM_SIM_PREAD};
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        enum mim_welcome answer = MIM_WELCOME_NEWER;
+        struct mim_error error = {0};
+        int index = -1;
+        mim_storage_sim_fail_nth_of(f.sim, calls[i], 1, MIM_SIM_FAULT_EIO, true);
+        assert_int_equal(mim_feed_welcome(f.b.storage, f.access, &f.own, &peer, &answer, &error), MIM_E_IO);
+        assert_int_equal(mim_feed_probe(f.b.storage, f.access, &boundary, 1, &index, &error), MIM_E_IO);
+        mim_storage_sim_clear_faults(f.sim);
+        assert_int_equal(mim_feed_probe(f.b.storage, f.access, &boundary, 1, &index, &error), 0);
+        assert_int_equal(index, 0);
+    }
+    fixture_close(&f);
+}
+
 /** From every boundary: the frames that follow, each once, in order, with the chain. */
 static void test_frames_from_every_boundary(void **state) {
     (void)state;
@@ -140,6 +165,7 @@ static void test_a_promotion_outranks_restarts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_welcomes),
+        cmocka_unit_test(test_a_failed_read_is_no_divergence),
         cmocka_unit_test(test_frames_from_every_boundary),
         cmocka_unit_test(test_confirmations),
         cmocka_unit_test(test_an_unreadable_disk_is_no_answer),
