@@ -314,11 +314,11 @@ static void project_opened(struct mim_evolution *e, void *projection, const void
 }
 
 static void project_deposited(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
-    ledger_project_moved(e, projection, aggregate, ((const struct account_amount *)event)->amount);
+    ledger_project_deposited(e, projection, aggregate, ((const struct account_amount *)event)->amount);
 }
 
 static void project_withdrawn(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
-    ledger_project_moved(e, projection, aggregate, ledger_minus(0, ((const struct account_amount *)event)->amount));
+    ledger_project_withdrawn(e, projection, aggregate, ((const struct account_amount *)event)->amount);
 }
 
 static void project_received(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
