@@ -82,6 +82,11 @@ struct mim_bound_event {
     const struct mim_field *fields;
     uint32_t field_count;
     bool defined;
+    /* Payloads that are only copied: those of the leading fields that stand in the struct as in a payload. */
+    uint32_t copied_below;     /* sizes below it; 0: none */
+    uint8_t *data;             /* the struct: its other fields always missing */
+    const uint8_t *copied_end; /* of what is copied there */
+    const uint8_t *missing;    /* the struct with every field missing */
 };
 
 struct mim_pending_event {
