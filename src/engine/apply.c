@@ -4,7 +4,9 @@
 // and evolving, not a miss.
 #include "engine/internal.h"
 
-#define MIM_APPLY_BATCH   32u   /* fewer than the misses a core can have outstanding: looking never waits */
+#define MIM_APPLY_BATCH 32u /* fewer than the misses a core can have outstanding: looking never waits */
+#define MIM_APPLY_TYPES 8u  /* kinds of events told apart */
+_Static_assert(MIM_APPLY_BATCH <= 32, "a set of items is a word");
 #define MIM_APPLY_BATCHES 2u    /* on the way at once: together they cover the latency of a miss */
 #define MIM_APPLY_BYTES   2048u /* of records fetched ahead: they may come from another core's cache */
 
@@ -26,7 +28,9 @@ struct apply_fresh {
 struct apply_batch {
     uint32_t count;
     uint32_t fresh_count; /* of items with an id that was looked up */
+    bool ordered;         /* the order of its plain events has a meaning to some projection */
     uint32_t keys;
+    uint32_t alike[MIM_APPLY_TYPES]; /* the plain events of each kind: a bit per item */
     struct apply_seen items[MIM_APPLY_BATCH];
     struct apply_fresh fresh[MIM_APPLY_BATCH]; /* of items with slot NULL */
     struct mim_key_places key[MIM_APPLY_BATCH];
@@ -115,6 +119,8 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
     const struct mim_engine *engine = a->engine;
     batch->fresh_count = 0;
     batch->keys = 0;
+    batch->ordered = false;
+    memset(batch->alike, 0, sizeof(batch->alike));
     for (uint32_t i = 0; i < batch->count; i++) {
         struct apply_seen *seen = &batch->items[i];
         const uint8_t *at = a->bytes + MIM_PLACE_OFFSET(places[i]);
@@ -129,6 +135,8 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
             continue;
         }
         seen->bound = bound;
+        batch->ordered |= bound->ordered;
+        batch->alike[bound->number % MIM_APPLY_TYPES] |= 1u << i;
         look_at_slot(seen, engine, bound->slots, stream);
     }
 }
@@ -282,49 +290,76 @@ static inline void copy_payload(const struct mim_bound_event *bound, const uint8
     }
 }
 
-/** Takes in what the newest of some events tells about all of them: their number, and the time of the last transaction. */
-static void apply_count(struct applying *a, const struct apply_seen *first, const struct apply_seen *end) {
-    struct mim_root *root = a->engine->root;
-    a->events += (uint32_t)(end - first);
-    root->position += (uint64_t)(end - first);
-    while (end-- > first) {
-        if ((mim_get16(end->at + 6) & MIM_FLAG_TX_LAST) != 0) {
-            root->time_ms = a->frame->header.base_time_ms + mim_get16(end->at + 34);
-            return;
-        }
-    }
-}
-
-/** Applies events from `seen` on as long as they are plain, follow their stream and have no skip node to change; returns
- *  the first that is something else: with every check, for apply_event. A function of its own, and a small one: what it
- *  works with stays in registers. */
-__attribute__((noinline)) static const struct apply_seen *apply_plain(struct applying *a, const struct apply_seen *seen,
-                                                                      const struct apply_seen *end) {
+/** Applies the plain events that `items` has at the bits of `set`, one after the other, up to the first that does not
+ *  follow its stream or has a skip node to change: that one is for apply_event. Returns it and what is behind it. A function
+ *  of its own, and a small one: what it works with stays in registers. */
+__attribute__((noinline)) static uint32_t apply_plain(const struct applying *a, const struct apply_seen *items,
+                                                      uint32_t set) {
     struct mim_engine *engine = a->engine;
-    struct mim_evolution evolution = {
-        .front.image = engine->arena.base, .host = engine->host, .position = engine->root->position};
-    const struct apply_seen *first = seen;
+    struct mim_evolution evolution = {.front.image = engine->arena.base, .host = engine->host};
+    mim_position_t first_position = a->frame->header.first_position;
     int64_t base_time_ms = a->frame->header.base_time_ms;
     uint64_t lsn_of_address = a->frame->lsn - (uintptr_t)a->bytes;
-    for (; seen < end && seen->bound != NULL; seen++) {
+    for (; set != 0; set &= set - 1) {
+        const struct apply_seen *seen = &items[__builtin_ctz(set)];
         const uint8_t *at = seen->at;
         struct mim_slot *slot = seen->slot;
         uint32_t version = slot->version + 1u;
         bool follows = ((mim_get64(at + 16) ^ slot->last_lsn) | (mim_get32(at + 12) ^ version)) == 0;
         if (MIM_UNLIKELY(!follows || version % MIM_SKIP_BASE == 0)) {
-            break;
+            return set;
         }
         slot->version = version;
         slot->last_lsn = lsn_of_address + (uintptr_t)at;
         evolution.front.number = mim_get32(at + 8);
         evolution.slot = slot;
+        evolution.position = first_position + mim_get16(at + 32);
         evolution.time_ms = base_time_ms + mim_get16(at + 34);
-        evolution.position++;
         copy_payload(seen->bound, at);
         mim_engine_evolve_today(engine, &evolution, seen->bound->event, seen->bound->data);
     }
-    apply_count(a, first, seen);
-    return seen;
+    return 0;
+}
+
+/** Applies plain events whose order among streams is of no meaning, type by type: a processor that has to guess the next
+ *  event's type guesses wrongly too often. Returns those that may follow their stream when others have been applied. */
+static uint32_t apply_by_type(const struct applying *a, const struct apply_batch *batch, uint32_t set) {
+    uint32_t left = 0;
+    for (unsigned i = 0; i < MIM_APPLY_TYPES; i++) {
+        uint32_t alike = batch->alike[i] & set;
+        left |= alike == 0 ? 0 : apply_plain(a, batch->items, alike);
+    }
+    return left;
+}
+
+/** Applies the plain events that stand in items[first..end), and counts them. */
+static int apply_stretch(struct applying *a, const struct apply_batch *batch, uint32_t first, uint32_t end,
+                         struct mim_error *reterr) {
+    struct mim_root *root = a->engine->root;
+    const struct apply_seen *items = batch->items;
+    mim_position_t position = root->position;
+    uint32_t events = a->events;
+    uint32_t set = (uint32_t)((1ull << end) - (1ull << first));
+    set = batch->ordered ? set : apply_by_type(a, batch, set);
+    while ((set = apply_plain(a, items, set)) != 0) {
+        uint32_t n = (uint32_t)__builtin_ctz(set);
+        a->events = events + (n - first);
+        root->position = position + (n - first);
+        int rc = apply_event(a, &items[n], NULL, reterr);
+        if (rc != 0) {
+            return rc;
+        }
+        set &= set - 1;
+    }
+    a->events = events + (end - first);
+    root->position = position + (end - first);
+    for (uint32_t n = end; n-- > first;) { /* the newest transaction's end tells the time */
+        if ((mim_get16(items[n].at + 6) & MIM_FLAG_TX_LAST) != 0) {
+            root->time_ms = a->frame->header.base_time_ms + mim_get16(items[n].at + 34);
+            break;
+        }
+    }
+    return 0;
 }
 
 /** Records without a position: definitions, keys without events, digests. */
@@ -360,28 +395,38 @@ static int apply_special(struct applying *a, const uint8_t *at, struct mim_error
     }
 }
 
+/** Where the plain events that begin at items[n] end; n: none, or there is more to do with events than to apply them. */
+static uint32_t stretch_end(const struct applying *a, const struct apply_batch *batch, uint32_t n) {
+    const struct mim_engine *engine = a->engine;
+    if (engine->unreadable || engine->scan != NULL || engine->observer != NULL || a->key.data != NULL) {
+        return n;
+    }
+    while (n < batch->count && batch->items[n].bound != NULL) {
+        n++;
+    }
+    return n;
+}
+
 static int apply_batch(struct applying *a, const struct apply_batch *batch, struct mim_error *reterr) {
-    struct mim_engine *engine = a->engine;
     look_again(a, batch);
-    const struct apply_seen *seen = batch->items;
-    const struct apply_seen *end = seen + batch->count;
-    while (seen < end) {
-        if (seen->bound != NULL && MIM_LIKELY(!engine->unreadable && engine->scan == NULL && engine->observer == NULL &&
-                                              a->key.data == NULL)) {
-            seen = apply_plain(a, seen, end);
-        }
-        if (seen < end) {
+    for (uint32_t n = 0; n < batch->count;) {
+        const struct apply_seen *seen = &batch->items[n];
+        uint32_t end = stretch_end(a, batch, n);
+        int rc;
+        if (end > n) {
+            rc = apply_stretch(a, batch, n, end, reterr);
+            n = end;
+        } else {
             bool event = mim_get16(seen->at + 4) <= MIM_RECORD_EVENT_MAX;
-            int rc = event ? apply_event(a, seen, &batch->fresh[seen - batch->items], reterr)
-                           : apply_special(a, seen->at, reterr);
-            if (rc != 0) {
-                return rc;
-            }
-            seen++;
+            rc = event ? apply_event(a, seen, &batch->fresh[n], reterr) : apply_special(a, seen->at, reterr);
+            n++;
         }
-        if (MIM_UNLIKELY(engine->out_of_memory)) {
+        if (rc != 0) {
+            return rc;
+        }
+        if (MIM_UNLIKELY(a->engine->out_of_memory)) {
             return mim_error_set(reterr, MIM_E_MEMORY, "no memory for the image at position %llu",
-                                 (unsigned long long)engine->root->position);
+                                 (unsigned long long)a->engine->root->position);
         }
     }
     return 0;

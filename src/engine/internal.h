@@ -82,6 +82,8 @@ struct mim_bound_event {
     const struct mim_field *fields;
     uint32_t field_count;
     bool defined;
+    bool ordered;    /* the event is */
+    uint16_t number; /* of the event in the model */
     /* Payloads that are only copied: those of the leading fields that stand in the struct as in a payload. */
     uint32_t copied_below;     /* sizes below it; 0: none */
     uint8_t *data;             /* the struct: its other fields always missing */

@@ -344,6 +344,7 @@ const struct mim_projection_type mim_ledger_projections[] = {
      .state_size = sizeof(struct ledger_totals),
      .on = totals_on,
      .on_count = MIM_COUNT_OF(totals_on),
+     .flags = MIM_COMMUTES, /* sums, and the highest balance ever */
      .digest = ledger_totals_digest},
 };
 
