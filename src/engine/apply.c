@@ -28,9 +28,8 @@ struct apply_fresh {
 struct apply_batch {
     uint32_t count;
     uint32_t fresh_count; /* of items with an id that was looked up */
-    bool ordered;         /* the order of its plain events has a meaning to some projection */
     uint32_t keys;
-    uint32_t alike[MIM_APPLY_TYPES]; /* the plain events of each kind: a bit per item */
+    uint32_t alike[MIM_KINDS]; /* the plain events of each kind: a bit per item */
     struct apply_seen items[MIM_APPLY_BATCH];
     struct apply_fresh fresh[MIM_APPLY_BATCH]; /* of items with slot NULL */
     struct mim_key_places key[MIM_APPLY_BATCH];
@@ -117,17 +116,19 @@ __attribute__((noinline)) static void look_at_other(struct applying *a, struct a
  *  only copied, needs nothing but to follow its stream: that is left to apply_plain. */
 static void look_at(struct applying *a, struct apply_batch *batch, const uint32_t *places) {
     const struct mim_engine *engine = a->engine;
+    const struct mim_bound_event *events = engine->bound;
+    const uint8_t *bytes = a->bytes;
+    uint32_t count = batch->count;
     batch->fresh_count = 0;
     batch->keys = 0;
-    batch->ordered = false;
     memset(batch->alike, 0, sizeof(batch->alike));
-    for (uint32_t i = 0; i < batch->count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         struct apply_seen *seen = &batch->items[i];
-        const uint8_t *at = a->bytes + MIM_PLACE_OFFSET(places[i]);
+        const uint8_t *at = bytes + MIM_PLACE_OFFSET(places[i]);
         __builtin_prefetch(at + MIM_APPLY_BYTES);
         seen->at = at;
         uint16_t type = mim_get16(at + 4);
-        const struct mim_bound_event *bound = &engine->bound[type <= MIM_CATALOG_MAX ? type : 0];
+        const struct mim_bound_event *bound = &events[type <= MIM_CATALOG_MAX ? type : 0];
         uint32_t stream = mim_get32(at + 8);
         if (MIM_UNLIKELY((places[i] & MIM_PLACE_PLAIN) == 0 || mim_get32(at) >= bound->copied_below ||
                          stream >= bound->slots->count)) {
@@ -135,8 +136,7 @@ static void look_at(struct applying *a, struct apply_batch *batch, const uint32_
             continue;
         }
         seen->bound = bound;
-        batch->ordered |= bound->ordered;
-        batch->alike[bound->number % MIM_APPLY_TYPES] |= 1u << i;
+        batch->alike[bound->kind] |= 1u << i;
         look_at_slot(seen, engine, bound->slots, stream);
     }
 }
@@ -325,7 +325,7 @@ __attribute__((noinline)) static uint32_t apply_plain(const struct applying *a, 
  *  event's type guesses wrongly too often. Returns those that may follow their stream when others have been applied. */
 static uint32_t apply_by_type(const struct applying *a, const struct apply_batch *batch, uint32_t set) {
     uint32_t left = 0;
-    for (unsigned i = 0; i < MIM_APPLY_TYPES; i++) {
+    for (unsigned i = 0; i < MIM_KINDS; i++) {
         uint32_t alike = batch->alike[i] & set;
         left |= alike == 0 ? 0 : apply_plain(a, batch->items, alike);
     }
@@ -340,7 +340,7 @@ static int apply_stretch(struct applying *a, const struct apply_batch *batch, ui
     mim_position_t position = root->position;
     uint32_t events = a->events;
     uint32_t set = (uint32_t)((1ull << end) - (1ull << first));
-    set = batch->ordered ? set : apply_by_type(a, batch, set);
+    set = batch->alike[MIM_KIND_ORDERED] != 0 ? set : apply_by_type(a, batch, set);
     while ((set = apply_plain(a, items, set)) != 0) {
         uint32_t n = (uint32_t)__builtin_ctz(set);
         a->events = events + (n - first);
@@ -411,7 +411,7 @@ static int apply_batch(struct applying *a, const struct apply_batch *batch, stru
     look_again(a, batch);
     for (uint32_t n = 0; n < batch->count;) {
         const struct apply_seen *seen = &batch->items[n];
-        uint32_t end = stretch_end(a, batch, n);
+        uint32_t end = seen->bound != NULL ? stretch_end(a, batch, n) : n;
         int rc;
         if (end > n) {
             rc = apply_stretch(a, batch, n, end, reterr);

@@ -117,8 +117,7 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
     }
     bound->slots = &engine->aggregates[aggregate].slots;
     bound->event = event;
-    bound->ordered = event->ordered;
-    bound->number = event->index;
+    bound->kind = (uint8_t)(event->ordered ? MIM_KIND_ORDERED : event->index % MIM_KIND_ORDERED);
     bound->data = engine->event_blanks + event->blank;
     bound->missing = engine->compiled->blanks + event->blank;
     bound->copied_below = (uint32_t)(event->in_place + 1);

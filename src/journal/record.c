@@ -122,17 +122,19 @@ uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, struct mim_walked 
                          uint32_t *ret_places) {
     MIM_ASSERT(size % 8u == 0 && walked->offset % 8u == 0 && walked->offset >= MIM_FRAME_HEADER_SIZE);
     uint32_t count = 0;
-    for (;;) {
-        count += walk_usual(frame, size, walked, most - count, ret_places + count);
-        if (count == most || walked->offset == size) {
-            return count;
+    while (count < most && walked->offset < size) {
+        bool usual = (mim_get64(frame + walked->offset) & UNUSUAL_MASK) == 0;
+        uint32_t more = usual ? walk_usual(frame, size, walked, most - count, ret_places + count) : 0;
+        if (more == 0) {
+            ret_places[count] = walk_any(frame, size, walked);
+            more = ret_places[count] == 0 ? 0 : 1;
         }
-        ret_places[count] = walk_any(frame, size, walked);
-        if (ret_places[count] == 0) {
-            return count;
+        if (more == 0) {
+            break;
         }
-        count++;
+        count += more;
     }
+    return count;
 }
 
 struct mim_slice mim_record_id(const uint8_t *bytes) {
