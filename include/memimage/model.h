@@ -216,8 +216,9 @@ struct mim_projection_on {
 };
 
 /** Flag of a projection: what it makes of events of different aggregates does not depend on which of them came first, as
- *  with sums, counts and maxima. A replay then need not keep the order among them, and is faster by a fifth. An aggregate's
- *  own events, and the first ones of all aggregates, come in their order always. */
+ *  with sums, counts and maxima. A replay need not keep the order among them then, and takes events of one type together,
+ *  which is faster where types alternate. An aggregate's own events, and the first ones of all aggregates, come in their
+ *  order always. */
 #define MIM_COMMUTES 1u
 
 struct mim_projection_type {
