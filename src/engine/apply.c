@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Replay: a verified frame into the image, by the same evolve as live. Records are looked at in batches before they are
 // applied, in a loop so short that the processor waits for many cache misses at once: an event then costs its decoding
-// and evolving, not a miss.
+// and evolving, not a miss. Where the order among aggregates has no meaning, a batch is applied type by type: it then costs
+// no wrong guess of what comes next either.
 #include "engine/internal.h"
 
-#define MIM_APPLY_BATCH 32u /* fewer than the misses a core can have outstanding: looking never waits */
-#define MIM_APPLY_TYPES 8u  /* kinds of events told apart */
-_Static_assert(MIM_APPLY_BATCH <= 32, "a set of items is a word");
+#define MIM_APPLY_BATCH   32u   /* about the misses a core can have outstanding: looking hardly waits */
 #define MIM_APPLY_BATCHES 2u    /* on the way at once: together they cover the latency of a miss */
 #define MIM_APPLY_BYTES   2048u /* of records fetched ahead: they may come from another core's cache */
+_Static_assert(MIM_APPLY_BATCH <= 32, "a set of items is a word");
 
-/** A record looked at; what it touches is being fetched. All that applying a plain event needs at once stands here, so that
- *  the processor, when it has guessed the event's type wrongly, finds out soon. */
+/** A record looked at; what it touches is being fetched. */
 struct apply_seen {
     const struct mim_bound_event *bound; /* NULL: for apply_event, or no event */
     struct mim_slot *slot;               /* NULL: not there (yet) */
