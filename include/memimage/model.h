@@ -215,10 +215,17 @@ struct mim_projection_on {
     void (*project)(struct mim_evolution *e, void *projection, const void *aggregate, const void *event);
 };
 
+/** Flag of a projection: what it makes of events of different aggregates does not depend on which of them came first, as
+ *  with sums, counts and maxima. A replay need not keep the order among them then, and takes events of one type together,
+ *  which is faster where types alternate. An aggregate's own events, and the first ones of all aggregates, come in their
+ *  order always. */
+#define MIM_COMMUTES 1u
+
 struct mim_projection_type {
     const char *name;
     uint32_t state_size;
-    uint32_t on_count;
+    uint16_t on_count;
+    uint16_t flags; /* 0 or MIM_COMMUTES */
     const struct mim_projection_on *on;
     /** Optional: a layout-independent number of the projection's content, part of the digest. */
     uint64_t (*digest)(const struct mim_query *q, const void *projection);

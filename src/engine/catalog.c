@@ -117,6 +117,11 @@ static void catalog_bind_event(struct mim_engine *engine, const struct mim_defin
     }
     bound->slots = &engine->aggregates[aggregate].slots;
     bound->event = event;
+    bound->kind = (uint8_t)(event->ordered ? MIM_KIND_ORDERED : event->index % MIM_KIND_ORDERED);
+    bound->data = engine->event_blanks + event->blank;
+    bound->missing = engine->compiled->blanks + event->blank;
+    bound->copied_below = (uint32_t)(event->in_place + 1);
+    bound->copied_end = bound->data + (event->in_place < 0 ? 0 : event->in_place);
     if (event->type != NULL && catalog_is_today(definition, bound)) {
         engine->event_numbers[event->index] = definition->number;
     }

@@ -75,6 +75,11 @@ struct mim_host {
     struct mim_arena *arena;
 };
 
+/** Kinds of events that a replay tells apart to apply them one kind after the other. The last one is that of all events
+ *  whose order has a meaning to some projection. */
+#define MIM_KINDS        8u
+#define MIM_KIND_ORDERED (MIM_KINDS - 1u)
+
 /** What a journal number of an event type means for this model. */
 struct mim_bound_event {
     const struct mim_compiled_event *event; /* NULL: unknown to the model */
@@ -82,6 +87,12 @@ struct mim_bound_event {
     const struct mim_field *fields;
     uint32_t field_count;
     bool defined;
+    uint8_t kind; /* events of different kinds are of different types, nearly always */
+    /* Payloads that are only copied: those of the leading fields that stand in the struct as in a payload. */
+    uint32_t copied_below;     /* sizes below it; 0: none */
+    uint8_t *data;             /* the struct: its other fields always missing */
+    const uint8_t *copied_end; /* of what is copied there */
+    const uint8_t *missing;    /* the struct with every field missing */
 };
 
 struct mim_pending_event {

@@ -104,9 +104,9 @@ struct mim_slots {
 /** Address of element n < count. Two shifts and one load from a directory that stays in L1. */
 static inline void *mim_slots_at(const struct mim_arena *arena, const struct mim_slots *slots, uint64_t n) {
     uint64_t biased = n + MIM_SLOTS_FIRST;
-    unsigned chunk = 57u - (unsigned)__builtin_clzll(biased); /* log2(biased) - log2(64) */
-    uint64_t within = biased - ((uint64_t)MIM_SLOTS_FIRST << chunk);
-    return arena->base + slots->chunks[chunk].offset + within * slots->element_size;
+    unsigned log = 63u ^ (unsigned)__builtin_clzll(biased);
+    uint64_t within = biased - (1ull << log);
+    return arena->base + slots->chunks[log - 6u].offset + within * slots->element_size; /* 6: log2(64) */
 }
 /** Appends a zeroed element and returns its address, NULL when the arena is full. */
 void *mim_slots_push(struct mim_arena *arena, struct mim_slots *slots);

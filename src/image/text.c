@@ -18,6 +18,8 @@ struct text_block {
 
 static bool text_is_inline(const struct mim_text *text) { return (text->bits & 1u) != 0; }
 
+static bool text_has_block(const struct mim_text *text) { return text->bits != 0 && !text_is_inline(text); }
+
 static struct text_block *text_block_at(const struct mim_arena *arena, const struct mim_text *text) {
     return mim_arena_at(arena, (struct mim_ref){.offset = text->bits});
 }
@@ -38,13 +40,13 @@ struct mim_slice mim_text_slice(const struct mim_arena *arena, const struct mim_
 }
 
 void mim_text_prefetch(const struct mim_arena *arena, const struct mim_text *text) {
-    if (text->bits != 0 && !text_is_inline(text)) {
+    if (text_has_block(text)) {
         __builtin_prefetch(text_block_at(arena, text));
     }
 }
 
 void mim_text_clear(struct mim_arena *arena, struct mim_text *text) {
-    if (text->bits != 0 && !text_is_inline(text)) {
+    if (text_has_block(text)) {
         uint64_t size = text_block_at(arena, text)->size;
         mim_arena_release(arena, (struct mim_ref){.offset = text->bits}, text_block_size(size));
     }
@@ -78,7 +80,9 @@ static void text_overwrite(const struct mim_arena *arena, struct mim_text *text,
     mim_arena_resize_block(arena, (struct mim_ref){.offset = text->bits}, text_block_size(value.size));
 }
 
-bool mim_text_assign(struct mim_arena *arena, struct mim_text *text, struct mim_slice value) {
+/** A text that does not stand inline, or takes the place of one that does not. */
+__attribute__((noinline)) static bool text_assign_block(struct mim_arena *arena, struct mim_text *text,
+                                                        struct mim_slice value) {
     if (value.size <= TEXT_INLINE_MAX) {
         uint64_t bits = text_pack_inline(value); /* before the old text goes: the value may be part of it */
         mim_text_clear(arena, text);
@@ -88,9 +92,8 @@ bool mim_text_assign(struct mim_arena *arena, struct mim_text *text, struct mim_
     if (value.size > UINT32_MAX) {
         return false;
     }
-    if (text->bits != 0 && !text_is_inline(text) &&
-        mim_arena_class_size(text_block_size(text_block_at(arena, text)->size)) ==
-            mim_arena_class_size(text_block_size(value.size))) {
+    if (text_has_block(text) && mim_arena_class_size(text_block_size(text_block_at(arena, text)->size)) ==
+                                    mim_arena_class_size(text_block_size(value.size))) {
         text_overwrite(arena, text, value);
         return true;
     }
@@ -103,5 +106,13 @@ bool mim_text_assign(struct mim_arena *arena, struct mim_text *text, struct mim_
     memcpy(block->bytes, value.data, value.size);
     mim_text_clear(arena, text);
     text->bits = ref.offset;
+    return true;
+}
+
+bool mim_text_assign(struct mim_arena *arena, struct mim_text *text, struct mim_slice value) {
+    if (MIM_UNLIKELY(value.size > TEXT_INLINE_MAX || text_has_block(text))) {
+        return text_assign_block(arena, text, value);
+    }
+    text->bits = text_pack_inline(value);
     return true;
 }

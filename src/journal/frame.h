@@ -85,11 +85,23 @@ struct mim_record {
 
 /** Decodes the record at bytes[0..available); returns its size in bytes (padded), 0 when it is malformed. */
 size_t mim_record_decode(const uint8_t *bytes, size_t available, struct mim_record *ret_record);
-/** Walks over the records of a frame of `size` bytes (a multiple of 8, as frames are) from *offset on; the first stands at
- *  MIM_FRAME_HEADER_SIZE. Checks each as mim_record_decode does and that it stands where it says, writes the offsets of
- *  up to `most` of them and returns how many. *offset is then behind the last of these; fewer than `most` with *offset <
- *  size: the record there is malformed. */
-uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, uint32_t *offset, uint32_t most, uint32_t *ret_offsets);
+/** How far a walk over a frame's records has come. It begins with MIM_WALKED_NONE. */
+struct mim_walked {
+    uint32_t offset; /* of the next record */
+    uint32_t events; /* before it */
+};
+#define MIM_WALKED_NONE ((struct mim_walked){.offset = MIM_FRAME_HEADER_SIZE})
+/** Bit of a place, whose other bits are the record's offset: an event of the right index, with a payload in whole words,
+ *  that brings neither an id nor skip pointers nor a key. */
+#define MIM_PLACE_PLAIN         1u
+#define MIM_PLACE_OFFSET(place) ((place) & ~7u)
+/** Walks over the records of a frame of `size` bytes (a multiple of 8, as frames are). Checks each as mim_record_decode
+ *  does and that it stands where it says, writes the places of up to `most` of them and returns how many. The walk is then
+ *  behind the last of these; fewer than `most` with its offset < size: the record there is malformed. */
+uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, struct mim_walked *walked, uint32_t most,
+                         uint32_t *ret_places);
+/** The part ID of a record that was walked over; data NULL: there is none, or it is malformed. */
+struct mim_slice mim_record_id(const uint8_t *bytes);
 /** Finds a part; false when absent or malformed. */
 bool mim_record_part(const struct mim_record *record, uint16_t part_flag, struct mim_slice *ret_part);
 

@@ -13,7 +13,7 @@
 #include "journal/recover.h"
 
 #define WINDOW_ALIGNMENT    64u
-#define READ_SIZE           ((uint64_t)1 << 20) /* one read while frames are wanted whole */
+#define READ_SIZE           ((uint64_t)1 << 18) /* one read while frames are wanted whole */
 #define READ_SIZE_HEADERS   ((uint64_t)1 << 16) /* one read while only headers are */
 #define WINDOW_CAPACITY_MIN ((uint64_t)1 << 16)
 #define WINDOW_CAPACITY_MAX (MIM_FRAME_SIZE_MAX + READ_SIZE + 2u * WINDOW_ALIGNMENT)

@@ -13,7 +13,7 @@ struct mim_frame {
     struct mim_frame_header header;
     mim_lsn_t lsn;
     const uint8_t *bytes; /* whole frame */
-    /** Offsets of all its records, each checked by mim_record_walk, borrowed like the bytes; NULL: nobody has looked. */
+    /** Places of all its records, as mim_record_walk found them, borrowed like the bytes; NULL: nobody has looked. */
     const uint32_t *records;
     uint32_t record_count;
 };

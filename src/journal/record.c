@@ -9,20 +9,53 @@
 _Static_assert(MIM_PART_ID == 1u << PART_FIRST_BIT, "parts start at this bit");
 _Static_assert(MIM_PART_COMMAND == 1u << (PART_FIRST_BIT + MIM_PART_COUNT - 1u), "and are these many");
 
+/** True when the bytes [from, to) are zero: the last ones of a word of eight. */
 static bool padding_zero(const uint8_t *bytes, size_t from, size_t to) {
-    uint8_t any = 0;
-    for (size_t i = from; i < to; i++) {
-        any |= bytes[i];
+    return mim_get64(bytes + to - 8) >> 1 >> (63u - 8u * (unsigned)(to - from)) == 0;
+}
+
+/** Size of the record and of what stands before its parts' bytes (both 0 when it is malformed). */
+struct extent {
+    size_t size;
+    size_t parts_at; /* 0: no parts */
+    uint32_t parts_size;
+};
+
+static inline struct extent record_extent(const uint8_t *bytes, size_t available) {
+    static const struct extent malformed;
+    struct extent extent = {0};
+    if (available < MIM_RECORD_HEADER_SIZE) {
+        return malformed;
     }
-    return any == 0;
+    uint64_t unpadded = MIM_RECORD_HEADER_SIZE + (uint64_t)mim_get32(bytes);
+    uint16_t flags = mim_get16(bytes + 6);
+    extent.size = mim_align8(unpadded);
+    if (extent.size > available || mim_get16(bytes + 4) == 0 || (flags & ~KNOWN_FLAGS) != 0 ||
+        mim_get16(bytes + 38) != 0 || mim_get32(bytes + 28) > mim_get32(bytes + 24) ||
+        !padding_zero(bytes, unpadded, extent.size)) {
+        return malformed;
+    }
+    if ((flags & MIM_PARTS_MASK) != 0) {
+        if (available - extent.size < 8u) {
+            return malformed;
+        }
+        extent.parts_size = mim_get32(bytes + extent.size);
+        extent.parts_at = extent.size + 4u;
+        unpadded = extent.parts_at + (uint64_t)extent.parts_size;
+        extent.size = mim_align8(unpadded);
+        if (extent.size > available || !padding_zero(bytes, unpadded, extent.size)) {
+            return malformed;
+        }
+    }
+    return extent;
 }
 
 size_t mim_record_decode(const uint8_t *bytes, size_t available, struct mim_record *ret_record) {
-    if (available < MIM_RECORD_HEADER_SIZE) {
+    struct extent extent = record_extent(bytes, available);
+    if (extent.size == 0) {
         return 0;
     }
-    uint32_t payload_size = mim_get32(bytes);
-    struct mim_record record = {
+    *ret_record = (struct mim_record){
         .type = mim_get16(bytes + 4),
         .flags = mim_get16(bytes + 6),
         .stream = mim_get32(bytes + 8),
@@ -33,77 +66,85 @@ size_t mim_record_decode(const uint8_t *bytes, size_t available, struct mim_reco
         .index = mim_get16(bytes + 32),
         .time_delta_ms = mim_get16(bytes + 34),
         .command = mim_get16(bytes + 36),
-        .payload = mim_slice_of(bytes + MIM_RECORD_HEADER_SIZE, payload_size),
+        .payload = mim_slice_of(bytes + MIM_RECORD_HEADER_SIZE, mim_get32(bytes)),
     };
-    if (payload_size > available - MIM_RECORD_HEADER_SIZE || record.type == 0 || (record.flags & ~KNOWN_FLAGS) != 0 ||
-        mim_get16(bytes + 38) != 0 || record.tx_offset > record.frame_offset) {
-        return 0;
+    if (extent.parts_at != 0) {
+        ret_record->parts = mim_slice_of(bytes + extent.parts_at, extent.parts_size);
     }
-    size_t size = mim_align8(MIM_RECORD_HEADER_SIZE + (uint64_t)payload_size);
-    if (size > available || !padding_zero(bytes, MIM_RECORD_HEADER_SIZE + (size_t)payload_size, size)) {
-        return 0;
-    }
-    if ((record.flags & MIM_PARTS_MASK) != 0) {
-        if (available - size < 8u) {
-            return 0;
-        }
-        uint32_t parts_size = mim_get32(bytes + size);
-        size_t parts_at = size + 4u;
-        if (parts_size > available - parts_at) {
-            return 0;
-        }
-        record.parts = mim_slice_of(bytes + parts_at, parts_size);
-        size = mim_align8((uint64_t)parts_at + parts_size);
-        if (size > available || !padding_zero(bytes, parts_at + parts_size, size)) {
-            return 0;
-        }
-    }
-    *ret_record = record;
-    return size;
+    return extent.size;
 }
 
-/** Size of a well-formed record without parts at offset `at` of its frame; 0: it has parts, or something is wrong. Nearly
- *  every record is one: its checks are a few words put together. */
-static inline uint64_t plain_size(const uint8_t *bytes, uint64_t available, uint32_t at) {
-    uint64_t first = mim_get64(bytes); /* payload size, type, flags */
-    uint64_t unpadded = (uint64_t)MIM_RECORD_HEADER_SIZE + (uint32_t)first;
-    uint64_t size = mim_align8(unpadded);
-    if (MIM_UNLIKELY(size > available)) {
-        return 0;
-    }
-    uint64_t other_flags = first >> 50;
-    uint64_t reserved = mim_get64(bytes + 32) >> 48;
-    uint64_t padding = mim_get64(bytes + size - 8) >> 1 >> (63u - 8u * (unsigned)(size - unpadded));
-    bool plain = (other_flags | reserved | padding | (mim_get32(bytes + 24) ^ at)) == 0 &&
-                 (first & 0xffff00000000u) != 0 && mim_get32(bytes + 28) <= at;
-    return MIM_LIKELY(plain) ? size : 0;
-}
-_Static_assert((MIM_FLAG_TX_FIRST | MIM_FLAG_TX_LAST) == 3, "the flags of a plain record are the two lowest bits");
+/* What has to be zero in a record's first word (payload size, type, flags) that is walked over at once: the flags of parts
+ * and unknown ones, and the size's last bits, so that there is no padding to look at. */
+#define UNUSUAL_MASK ((uint64_t)(uint16_t) ~(MIM_FLAG_TX_FIRST | MIM_FLAG_TX_LAST) << 48 | 7u)
 
-/** Size of any record at offset `at`, 0 when it is malformed; kept out of the walk, whose registers it would take. */
-__attribute__((noinline)) static uint64_t any_size(const uint8_t *bytes, uint64_t available, uint32_t at) {
-    struct mim_record record;
-    size_t size = mim_record_decode(bytes, available, &record);
-    return size != 0 && record.frame_offset == at ? size : 0;
-}
-
-uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, uint32_t *offset, uint32_t most, uint32_t *ret_offsets) {
-    uint32_t at = *offset;
+/** Walks over events as long as nothing about them is unusual. Nearly every record is such a one: its checks are a few
+ *  words compared. A function of its own, that calls none: all it works with stays in registers. */
+__attribute__((noinline)) static uint32_t walk_usual(const uint8_t *frame, uint32_t size, struct mim_walked *walked,
+                                                     uint32_t most, uint32_t *ret_places) {
+    uint32_t at = walked->offset;
+    uint32_t events = walked->events;
     uint32_t count = 0;
-    MIM_ASSERT(size % 8u == 0 && at % 8u == 0);
-    while (count < most && at < size) {
-        uint64_t step = plain_size(frame + at, size - at, at);
-        if (MIM_UNLIKELY(step == 0)) {
-            step = any_size(frame + at, size - at, at);
-            if (step == 0) {
-                break;
-            }
+    for (; count < most && at < size; count++, events++) {
+        const uint8_t *bytes = frame + at;
+        uint64_t first = mim_get64(bytes);
+        uint64_t end = at + MIM_RECORD_HEADER_SIZE + (uint64_t)(uint32_t)first;
+        if (MIM_UNLIKELY(end > size || (first & UNUSUAL_MASK) != 0 ||
+                         mim_get16(bytes + 4) - 1u >= MIM_RECORD_EVENT_MAX || mim_get32(bytes + 24) != at ||
+                         mim_get32(bytes + 28) > at || mim_get16(bytes + 32) != events || mim_get16(bytes + 38) != 0)) {
+            break;
         }
-        ret_offsets[count++] = at;
-        at += (uint32_t)step;
+        ret_places[count] = at | MIM_PLACE_PLAIN;
+        at = (uint32_t)end;
     }
-    *offset = at;
+    walked->offset = at;
+    walked->events = events;
     return count;
+}
+
+/** Walks over any record; returns its place, 0 when it is malformed. */
+static uint32_t walk_any(const uint8_t *frame, uint32_t size, struct mim_walked *walked) {
+    uint32_t at = walked->offset;
+    const uint8_t *bytes = frame + at;
+    size_t step = record_extent(bytes, size - at).size;
+    if (step == 0 || mim_get32(bytes + 24) != at) {
+        return 0;
+    }
+    bool event = mim_get16(bytes + 4) <= MIM_RECORD_EVENT_MAX;
+    bool plain = event && mim_get32(bytes) % 8u == 0 && mim_get16(bytes + 32) == walked->events &&
+                 (mim_get16(bytes + 6) & (MIM_PART_ID | MIM_PART_SKIP | MIM_PART_KEY)) == 0;
+    walked->offset += (uint32_t)step;
+    walked->events += event ? 1 : 0;
+    return at | (plain ? MIM_PLACE_PLAIN : 0);
+}
+
+uint32_t mim_record_walk(const uint8_t *frame, uint32_t size, struct mim_walked *walked, uint32_t most,
+                         uint32_t *ret_places) {
+    MIM_ASSERT(size % 8u == 0 && walked->offset % 8u == 0 && walked->offset >= MIM_FRAME_HEADER_SIZE);
+    uint32_t count = 0;
+    while (count < most && walked->offset < size) {
+        bool usual = (mim_get64(frame + walked->offset) & UNUSUAL_MASK) == 0;
+        uint32_t more = usual ? walk_usual(frame, size, walked, most - count, ret_places + count) : 0;
+        if (more == 0) {
+            ret_places[count] = walk_any(frame, size, walked);
+            more = ret_places[count] == 0 ? 0 : 1;
+        }
+        if (more == 0) {
+            break;
+        }
+        count += more;
+    }
+    return count;
+}
+
+struct mim_slice mim_record_id(const uint8_t *bytes) {
+    if ((mim_get16(bytes + 6) & MIM_PART_ID) == 0) {
+        return (struct mim_slice){0};
+    }
+    const uint8_t *parts = bytes + mim_align8(MIM_RECORD_HEADER_SIZE + (uint64_t)mim_get32(bytes));
+    uint32_t parts_size = mim_get32(parts);
+    uint32_t size = parts_size < 4u ? UINT32_MAX : mim_get32(parts + 4);
+    return size > parts_size - 4u ? (struct mim_slice){0} : mim_slice_of(parts + 8, size);
 }
 
 bool mim_record_part(const struct mim_record *record, uint16_t part_flag, struct mim_slice *ret_part) {

@@ -196,6 +196,9 @@ static int check_model(const struct mim_model *model, struct mim_error *reterr) 
         if (rc == 0 && model->projections[i].state_size == 0) {
             rc = mim_error_set(reterr, MIM_E_MODEL, "projection %s: its state has no size", table.name);
         }
+        if (rc == 0 && (model->projections[i].flags & ~MIM_COMMUTES) != 0) {
+            rc = mim_error_set(reterr, MIM_E_MODEL, "projection %s: unknown flags", table.name);
+        }
         bool listens = model->projections[i].on != NULL || model->projections[i].on_count == 0;
         rc = rc != 0 ? rc : mim_check_missing(table.name, "the projection's table of events", listens, reterr);
         for (uint32_t k = 0; rc == 0 && k < i; k++) {
@@ -323,6 +326,7 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
                 *layout->listeners++ = (struct mim_compiled_projection_on){.projection = (uint16_t)p,
                                                                            .project = projection->on[i].project};
                 event->projection_count++;
+                event->ordered |= (projection->flags & MIM_COMMUTES) == 0;
             }
         }
     }

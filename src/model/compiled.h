@@ -16,6 +16,7 @@ struct mim_compiled_event {
     uint16_t index;        /* dense over all events of all aggregates (retired behind, in the same numbering) */
     const char *full_name; /* "account.Deposited", owned by the compiled model */
     uint32_t projection_count;
+    bool ordered; /* to one that listens, the order of events of different aggregates has a meaning */
     const struct mim_compiled_projection_on *projections; /* who listens */
     uint64_t borrowing; /* a bit per field that borrows memory: strings, bytes, lists */
     uint32_t gap_count;

@@ -186,50 +186,66 @@ static bool get_list(struct mim_byte_reader *reader, const struct mim_field *fie
     return true;
 }
 
-static bool get_field(struct mim_byte_reader *reader, const struct mim_field *field, void *at,
-                      struct mim_byte_writer *scratch) {
-    if (MIM_UNLIKELY((field->flags & MIM_LIST) != 0)) {
-        return get_list(reader, field, at, scratch);
-    }
-    const uint8_t *data;
-    switch (field->type) {
+/** A field that is no list, at `at` of `left` bytes; returns what it takes, 0 when it is malformed. */
+static inline size_t get_scalar(const uint8_t *data, size_t left, enum mim_field_type type, void *at) {
+    switch (type) {
     case MIM_BOOL:
-        data = mim_read_bytes(reader, 1);
-        if (data == NULL || *data > 1) {
-            return false;
+        if (*data > 1) {
+            return 0;
         }
         *(bool *)at = *data != 0;
-        return true;
+        return 1;
     case MIM_I32:
-        data = mim_read_bytes(reader, 4);
-        if (data == NULL) {
-            return false;
+        if (left < 4) {
+            return 0;
         }
         memcpy(at, data, 4);
-        return true;
+        return 4;
     case MIM_STRING:
-    case MIM_BYTES:
-        return get_string(reader, at);
+    case MIM_BYTES: {
+        uint32_t size = left < 4 ? 0 : mim_get32(data);
+        if (left < 4 || (size > left - 4 && size != MIM_ABSENT)) {
+            return 0;
+        }
+        bool absent = size == MIM_ABSENT;
+        *(struct mim_string *)at =
+            absent ? (struct mim_string){0} : (struct mim_string){.data = (const char *)data + 4, .size = size};
+        return absent ? 4 : 4 + (size_t)size;
+    }
     default:
-        data = mim_read_bytes(reader, 8);
-        if (data == NULL) {
-            return false;
+        if (left < 8) {
+            return 0;
         }
         memcpy(at, data, 8);
-        return true;
+        return 8;
     }
+}
+
+/** As get_scalar. */
+__attribute__((noinline)) static size_t get_list_field(const uint8_t *data, size_t left, const struct mim_field *field,
+                                                       void *at, struct mim_byte_writer *scratch) {
+    struct mim_byte_reader reader = {.data = data, .size = left};
+    return get_list(&reader, field, at, scratch) ? reader.offset : 0;
 }
 
 bool mim_payload_decode(const struct mim_field *fields, uint32_t field_count, struct mim_slice payload, void *object,
                         struct mim_byte_writer *scratch) {
-    struct mim_byte_reader reader = {.data = payload.data, .size = payload.size};
+    const uint8_t *data = payload.data;
+    size_t left = payload.size;
     for (uint32_t i = 0; i < field_count; i++) {
-        void *at = mim_field_at(&fields[i], object);
-        if (reader.offset == reader.size) {
-            mim_field_fill_default(&fields[i], at);
-        } else if (!get_field(&reader, &fields[i], at, scratch)) {
+        const struct mim_field *field = &fields[i];
+        void *at = mim_field_at(field, object);
+        if (left == 0) {
+            mim_field_fill_default(field, at);
+            continue;
+        }
+        size_t size = MIM_LIKELY((field->flags & MIM_LIST) == 0) ? get_scalar(data, left, field->type, at)
+                                                                 : get_list_field(data, left, field, at, scratch);
+        if (size == 0) {
             return false;
         }
+        data += size;
+        left -= size;
     }
-    return reader.offset == reader.size;
+    return left == 0;
 }

@@ -314,11 +314,11 @@ static void project_opened(struct mim_evolution *e, void *projection, const void
 }
 
 static void project_deposited(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
-    ledger_project_moved(e, projection, aggregate, ((const struct account_amount *)event)->amount);
+    ledger_project_deposited(e, projection, aggregate, ((const struct account_amount *)event)->amount);
 }
 
 static void project_withdrawn(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
-    ledger_project_moved(e, projection, aggregate, ledger_minus(0, ((const struct account_amount *)event)->amount));
+    ledger_project_withdrawn(e, projection, aggregate, ((const struct account_amount *)event)->amount);
 }
 
 static void project_received(struct mim_evolution *e, void *projection, const void *aggregate, const void *event) {
@@ -344,6 +344,7 @@ const struct mim_projection_type mim_ledger_projections[] = {
      .state_size = sizeof(struct ledger_totals),
      .on = totals_on,
      .on_count = MIM_COUNT_OF(totals_on),
+     .flags = MIM_COMMUTES, /* sums, and the highest balance ever */
      .digest = ledger_totals_digest},
 };
 

@@ -99,35 +99,43 @@ void ledger_project_opened(struct mim_evolution *e, struct ledger_totals *totals
 }
 
 /** A currency that is new or far, or an account whose block has no bound yet. */
-__attribute__((noinline)) static void moved_slowly(struct mim_evolution *e, struct ledger_totals *totals,
-                                                   const struct ledger_account *account, int64_t amount) {
+__attribute__((noinline)) static void deposited_slowly(struct mim_evolution *e, struct ledger_totals *totals,
+                                                       const struct ledger_account *account, int64_t amount) {
     struct ledger_currency *currency = currency_edit(e, totals, &account->currency);
-    if (amount > 0) {
-        currency->deposited = ledger_plus(currency->deposited, amount);
-        bound_raise(e, totals, account->balance);
-    } else {
-        currency->withdrawn = ledger_minus(currency->withdrawn, amount);
-    }
+    currency->deposited = ledger_plus(currency->deposited, amount);
+    bound_raise(e, totals, account->balance);
 }
 
-/** What nearly every event does, without a call. */
-void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account,
-                          int64_t amount) {
+/** What nearly every event does, without a call; so does the next. */
+void ledger_project_deposited(struct mim_evolution *e, struct ledger_totals *totals,
+                              const struct ledger_account *account, int64_t amount) {
     struct ledger_currency *currency = currency_near(e, totals, &account->currency);
     uint32_t block = mim_evolution_number(e) / LEDGER_BLOCK;
     if (currency == NULL || block >= totals->bounds.count) {
-        moved_slowly(e, totals, account, amount);
+        deposited_slowly(e, totals, account, amount);
         return;
     }
-    if (amount <= 0) {
-        currency->withdrawn = (int64_t)((uint64_t)currency->withdrawn - (uint64_t)amount);
+    currency->deposited = ledger_plus(currency->deposited, amount);
+    int64_t *bound = (int64_t *)mim_vec_edit_items(e, &totals->bounds) + block;
+    if (account->balance > *bound) {
+        *bound = account->balance;
+    }
+}
+
+__attribute__((noinline)) static void withdrawn_slowly(struct mim_evolution *e, struct ledger_totals *totals,
+                                                       const struct ledger_account *account, int64_t amount) {
+    struct ledger_currency *currency = currency_edit(e, totals, &account->currency);
+    currency->withdrawn = ledger_plus(currency->withdrawn, amount);
+}
+
+void ledger_project_withdrawn(struct mim_evolution *e, struct ledger_totals *totals,
+                              const struct ledger_account *account, int64_t amount) {
+    struct ledger_currency *currency = currency_near(e, totals, &account->currency);
+    if (currency == NULL) {
+        withdrawn_slowly(e, totals, account, amount);
         return;
     }
-    currency->deposited = (int64_t)((uint64_t)currency->deposited + (uint64_t)amount);
-    int64_t *bounds = mim_vec_edit_items(e, &totals->bounds);
-    if (account->balance > bounds[block]) {
-        bounds[block] = account->balance;
-    }
+    currency->withdrawn = ledger_plus(currency->withdrawn, amount);
 }
 
 void ledger_project_grown(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account) {

@@ -40,9 +40,10 @@ bool ledger_deposit_overflows(struct mim_decision *d, const struct ledger_accoun
 bool ledger_withdrawal_overflows(struct mim_decision *d, const struct ledger_account *account, int64_t amount);
 
 void ledger_project_opened(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account);
-/** amount > 0: deposited; < 0: withdrawn. */
-void ledger_project_moved(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account,
-                          int64_t amount);
+void ledger_project_deposited(struct mim_evolution *e, struct ledger_totals *totals,
+                              const struct ledger_account *account, int64_t amount);
+void ledger_project_withdrawn(struct mim_evolution *e, struct ledger_totals *totals,
+                              const struct ledger_account *account, int64_t amount);
 /** The balance may have grown by other means. */
 void ledger_project_grown(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account);
 void ledger_project_closed(struct mim_evolution *e, struct ledger_totals *totals, const struct ledger_account *account);

@@ -11,7 +11,7 @@
 #define CHUNK_ALIGN  64u
 #define RECORD_LEAST MIM_RECORD_HEADER_SIZE
 
-/** Frames one behind the other, each {struct mim_frame, its bytes, offsets of its records}. */
+/** Frames one behind the other, each {struct mim_frame, its bytes, places of its records}. */
 struct chunk {
     uint8_t *data;
     size_t capacity;
@@ -93,9 +93,9 @@ static void chunk_put(struct chunk *chunk, const struct mim_frame *frame) {
     copy->bytes = bytes;
     copy->records = NULL;
     if (frame->header.kind == MIM_FRAME_DATA) {
-        uint32_t offset = MIM_FRAME_HEADER_SIZE;
-        copy->record_count = mim_record_walk(bytes, size, &offset, size / RECORD_LEAST + 1u, records);
-        copy->records = offset == size ? records : NULL;
+        struct mim_walked walked = MIM_WALKED_NONE;
+        copy->record_count = mim_record_walk(bytes, size, &walked, size / RECORD_LEAST + 1u, records);
+        copy->records = walked.offset == size ? records : NULL;
     }
     chunk->used += room_of(frame);
 }

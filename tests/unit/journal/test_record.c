@@ -174,18 +174,30 @@ static void test_random_bytes_never_lead_outside(void **state) {
                 assert_true(part.data >= bytes && part.data + part.size <= bytes + size);
             }
         }
+        struct mim_slice id = size > 0 ? mim_record_id(bytes) : (struct mim_slice){0};
+        struct mim_slice part = {0};
+        assert_true(size == 0 || mim_record_part(&back, MIM_PART_ID, &part) == (id.data != NULL));
+        assert_true(id.data == part.data && id.size == part.size);
         test_free(bytes);
     }
 }
 
-/** Records of a frame: payloads of every size up to 40, some with parts. Returns the frame's size. */
+/** Records of a frame: payloads of every size up to 40, some with parts, some no events, some with a wrong index. Returns
+ *  the frame's size. */
 static uint32_t walk_frame(uint8_t *frame) {
+    static const uint16_t flags[] = {MIM_PART_KEY, 0, 0, MIM_PART_CORR, 0, 0, MIM_PART_ID, 0, 0, MIM_PART_SKIP, 0};
     uint32_t size = MIM_FRAME_HEADER_SIZE;
+    uint16_t events = 0;
     memset(frame, 0, MIM_FRAME_HEADER_SIZE);
     for (unsigned n = 0; n <= 40; n++) {
         struct mim_record record = RECORD;
-        struct mim_record_parts parts = {.flags = (uint16_t)(n % 5u == 0 ? MIM_PART_KEY : 0)};
-        parts.part[2] = mim_slice_of(TEXT, n);
+        struct mim_record_parts parts = {.flags = flags[n % 11u]};
+        for (unsigned i = 0; i < MIM_PART_COUNT; i++) {
+            parts.part[i] = mim_slice_of(TEXT, n);
+        }
+        record.type = n % 7u == 3 ? MIM_RECORD_DEFINE : RECORD.type;
+        record.index = (uint16_t)(n % 13u == 8 ? events + 1u : events);
+        events = (uint16_t)(events + (n % 7u == 3 ? 0 : 1));
         record.flags = (uint16_t)(n % 4u);
         record.frame_offset = size;
         record.tx_offset = n % 2u == 0 ? 0 : size;
@@ -195,18 +207,25 @@ static uint32_t walk_frame(uint8_t *frame) {
     return size;
 }
 
-/** Where the walk must stop, and over how many records it goes: by decoding one by one. */
-static uint32_t walk_slowly(const uint8_t *frame, uint32_t size, uint32_t *ret_offset) {
+static bool plain(const struct mim_record *record, uint32_t events) {
+    return record->type <= MIM_RECORD_EVENT_MAX && record->index == events && record->payload.size % 8u == 0 &&
+           (record->flags & (MIM_PART_ID | MIM_PART_SKIP | MIM_PART_KEY)) == 0;
+}
+
+/** Where the walk must stop, and the places of the records it goes over: by decoding one by one. */
+static uint32_t walk_slowly(const uint8_t *frame, uint32_t size, uint32_t *ret_offset, uint32_t *ret_places) {
     uint32_t count = 0;
     uint32_t at = MIM_FRAME_HEADER_SIZE;
+    uint32_t events = 0;
     while (at < size) {
         struct mim_record record;
         size_t step = mim_record_decode(frame + at, size - at, &record);
         if (step == 0 || record.frame_offset != at) {
             break;
         }
+        ret_places[count++] = at | (plain(&record, events) ? MIM_PLACE_PLAIN : 0);
+        events += record.type <= MIM_RECORD_EVENT_MAX ? 1 : 0;
         at += (uint32_t)step;
-        count++;
     }
     *ret_offset = at;
     return count;
@@ -215,22 +234,23 @@ static uint32_t walk_slowly(const uint8_t *frame, uint32_t size, uint32_t *ret_o
 static void test_the_walk_goes_as_far_as_records_are_good(void **state) {
     (void)state;
     static uint8_t frame[8192];
-    uint32_t offsets[64];
+    uint32_t places[64], slow_places[64];
     uint32_t slow_at;
     uint32_t size = walk_frame(frame);
     for (uint32_t i = 0; i < size * 8u; i++) { /* every bit turned over, and at last none */
         if (i / 8u >= MIM_FRAME_HEADER_SIZE) {
             frame[i / 8u] ^= (uint8_t)(1u << i % 8u);
         }
-        uint32_t at = MIM_FRAME_HEADER_SIZE;
-        uint32_t count = mim_record_walk(frame, size, &at, 64, offsets);
-        assert_int_equal(count, walk_slowly(frame, size, &slow_at));
-        assert_int_equal(at, slow_at);
+        struct mim_walked walked = MIM_WALKED_NONE;
+        uint32_t count = mim_record_walk(frame, size, &walked, 64, places);
+        assert_int_equal(count, walk_slowly(frame, size, &slow_at, slow_places));
+        assert_int_equal(walked.offset, slow_at);
+        assert_memory_equal(places, slow_places, count * sizeof(*places));
         if (i / 8u >= MIM_FRAME_HEADER_SIZE) {
             frame[i / 8u] ^= (uint8_t)(1u << i % 8u);
         }
     }
-    assert_int_equal(walk_slowly(frame, size, &slow_at), 41);
+    assert_int_equal(walk_slowly(frame, size, &slow_at, slow_places), 41);
 }
 
 static void test_the_walk_goes_on_where_it_stopped(void **state) {
@@ -238,17 +258,17 @@ static void test_the_walk_goes_on_where_it_stopped(void **state) {
     static uint8_t frame[8192];
     uint32_t all[64], some[3];
     uint32_t size = walk_frame(frame);
-    uint32_t at = MIM_FRAME_HEADER_SIZE;
-    assert_int_equal(mim_record_walk(frame, size, &at, 64, all), 41);
-    at = MIM_FRAME_HEADER_SIZE;
+    struct mim_walked walked = MIM_WALKED_NONE;
+    assert_int_equal(mim_record_walk(frame, size, &walked, 64, all), 41);
+    walked = MIM_WALKED_NONE;
     for (unsigned n = 0; n < 41;) {
-        uint32_t count = mim_record_walk(frame, size, &at, 3, some);
+        uint32_t count = mim_record_walk(frame, size, &walked, 3, some);
         assert_int_equal(count, n + 3 <= 41 ? 3 : 41 - n);
         assert_memory_equal(some, all + n, count * sizeof(*all));
         n += count;
     }
-    assert_int_equal(at, size);
-    assert_int_equal(mim_record_walk(frame, size, &at, 3, some), 0);
+    assert_int_equal(walked.offset, size);
+    assert_int_equal(mim_record_walk(frame, size, &walked, 3, some), 0);
 }
 
 int main(void) {

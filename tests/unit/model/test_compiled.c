@@ -460,6 +460,9 @@ static void test_types_and_counts_have_their_limits(void **state) {
     bench->projections[0].state_size = 0;
     assert_refused(bench, "totals", "size");
     bench = bench_new();
+    bench->projections[0].flags = 2;
+    assert_refused(bench, "totals", "flags");
+    bench = bench_new();
     bench->queries[0].arguments_min = 2;
     assert_refused(bench, "All", "arguments");
 }

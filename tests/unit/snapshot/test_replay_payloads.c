@@ -218,10 +218,10 @@ static void same_state(void **state) {
 
 /** Adds one to a field of the header of the third record, when the frame has one. */
 static void third(uint8_t *frame, uint32_t size, uint32_t field) {
-    uint32_t at = MIM_FRAME_HEADER_SIZE;
-    uint32_t offsets[3];
-    if (mim_record_walk(frame, size, &at, 3, offsets) == 3) {
-        frame[offsets[2] + field]++;
+    struct mim_walked walked = MIM_WALKED_NONE;
+    uint32_t places[3];
+    if (mim_record_walk(frame, size, &walked, 3, places) == 3) {
+        frame[MIM_PLACE_OFFSET(places[2]) + field]++;
     }
 }
 
