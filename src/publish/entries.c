@@ -166,8 +166,7 @@ static void call_make(struct mim_publisher *p, uint64_t deadline_ns) {
         rc = frame_take(p, &frame, deadline_ns, &events, &last_id, &error);
     }
     if (rc != 0 && rc != MIM_E_NOT_FOUND && rc != MIM_E_AGAIN) {
-        mim_publish_halt(p, "the journal cannot be read at position %llu: %s", (unsigned long long)p->cursor.position,
-                         error.text);
+        mim_publish_unreadable(p, p->cursor.position, &error);
     } else if (events > 0) {
         call_send(p, events, last_id);
     } else if (p->calls.count == 0) {

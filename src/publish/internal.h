@@ -207,6 +207,8 @@ void mim_publish_pace(struct mim_publisher *p, bool *paced);
 void mim_publish_tell(struct mim_publisher *p, bool warning, const char *event, const char *reason);
 /** The journal cannot be read, or the policy says stop: the server goes on, publication does not. */
 __attribute__((format(printf, 2, 3))) void mim_publish_halt(struct mim_publisher *p, const char *format, ...);
+/** A read of the journal has failed: for want of descriptors or memory it is tried again as a lost connection is. */
+void mim_publish_unreadable(struct mim_publisher *p, mim_position_t position, const struct mim_error *error);
 
 /* connection.c */
 void mim_publish_connect(struct mim_publisher *p);

@@ -2,6 +2,7 @@
 // The life of a publisher: made, started, given slices, stopped. See publisher.h.
 #include "publish/publisher.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +168,13 @@ void mim_publish_halt(struct mim_publisher *p, const char *format, ...) {
     mim_publish_tell(p, true, "publish_stopped", p->reason);
 }
 
+void mim_publish_unreadable(struct mim_publisher *p, mim_position_t position, const struct mim_error *error) {
+    bool passes = error->os_errno == EMFILE || error->os_errno == ENFILE || error->os_errno == ENOMEM ||
+                  error->code == MIM_E_MEMORY;
+    (passes ? mim_publish_fail : mim_publish_halt)(p, "the journal cannot be read at position %llu: %s",
+                                                   (unsigned long long)position, error->text);
+}
+
 void mim_publisher_start(struct mim_publisher *p) {
     if (p->phase == MIM_PUBLISH_OFF || p->phase == MIM_PUBLISH_STOPPED) {
         p->backoff_ms = 0;
@@ -201,7 +209,7 @@ void mim_publisher_turn(struct mim_publisher *p, const struct mim_publish_gate *
     }
     struct mim_error error = {0};
     if (mim_access_set_limit(p->access, gate->lsn, gate->segment_lsn, &error) != 0) {
-        mim_publish_halt(p, "the journal cannot be read: %s", error.text);
+        mim_publish_unreadable(p, p->cursor.position, &error);
         return;
     }
     uint64_t now = mim_publish_now(p);

@@ -208,8 +208,10 @@ void mim_publish_seek(struct mim_publisher *p) {
         compare(p, &event);
     } else if (rc == MIM_E_INVALID) { /* archived: it cannot be compared any more */
         go_live(p, p->found.last_id + 1, p->found.last_id, p->found.states);
+    } else if (rc == MIM_E_NOT_FOUND) {
+        mim_publish_halt(p, "the journal does not hold its own position");
     } else if (rc != MIM_E_AGAIN) {
-        mim_publish_halt(p, "%s", rc == MIM_E_NOT_FOUND ? "the journal does not hold its own position" : error.text);
+        mim_publish_unreadable(p, p->cursor.position, &error);
     }
 }
 

@@ -202,8 +202,7 @@ static void call_make(struct mim_publisher *p, uint64_t deadline_ns) {
     }
     mim_position_t done = complete(p);
     if (rc != 0 && rc != MIM_E_NOT_FOUND && rc != MIM_E_AGAIN) {
-        mim_publish_halt(p, "the journal cannot be read at position %llu: %s",
-                         (unsigned long long)p->state_cursor.position, error.text);
+        mim_publish_unreadable(p, p->state_cursor.position, &error);
     } else if (count > 0 || done >= p->states_sent + FLOOR_STEP || (at_end(p) && done > p->states_sent)) {
         call_send(p, count);
     }

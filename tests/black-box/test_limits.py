@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 
+import publish_support
 from harness import Closed, Skip, check, equal, error, main, sanitized, test, wait_for
 from resp import encode
 
@@ -186,6 +187,21 @@ def descriptors_of_the_journal(t):
     server.restart(crash=True)
     with server.client() as again:
         equal(again.call("DIGEST")[0], 1800, "events after a restart")
+
+
+@test("without descriptors publication waits, and goes on by itself when there are some")
+def descriptors_of_publication(t):
+    target = publish_support.redis(t)
+    server, c = t.pair(args=("--segment-size-max", "4m", "--publish", target.url))
+    equal(c.call("DO", "account/a", *OPEN), [1, 1])
+    publish_support.wait_published(server)
+    with without_descriptors(server):
+        wide = [("DO", f"account/w-{n}", "Open", "owner", "o" * 8000, "currency", "CZK") for n in range(1800)]
+        equal(c.pipeline(wide), [[1, n + 2] for n in range(1800)], "the answers")
+        time.sleep(0.5)
+        check("publish_state:stopped" not in c.call("INFO", "publish"), "publication does not give up")
+    publish_support.wait_published(server)
+    equal(len(publish_support.entries(target)), 1801, "each event once")
 
 
 @test("a browser's or another server's words close the connection, and do not fill the log")

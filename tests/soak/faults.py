@@ -96,9 +96,8 @@ class Faults:
         self.random.choice(self.followers).kill()
 
     def fault_descriptors(self):
-        """A standby has no descriptors left for some time: whoever was there is served, whoever comes has to wait. (Not the
-        primary: publication takes that for a journal that cannot be read, and stops until the next start.)"""
-        node = self.random.choice(self.standbys())
+        """A server has no descriptors left for some time: whoever was there is served, whoever comes has to wait."""
+        node = self.random.choice(self.nodes)
         pid = node.process.pid
         used = max(int(name) for name in os.listdir(f"/proc/{pid}/fd"))
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)

@@ -136,26 +136,6 @@ static void test_confirmations(void **state) {
     assert_int_equal(mim_feeds_confirmed(acked, 0, 1), 0);
 }
 
-/** A disk that cannot be read is no journal without these boundaries: the standby would set its own aside. */
-static void test_an_unreadable_disk_is_no_answer(void **state) {
-    (void)state;
-    struct fixture f;
-    struct mim_error error = {0};
-    fixture_open(&f, 13, 40);
-    const struct mim_boundary end = {.lsn = f.b.lsn, .chain = f.b.chain};
-    int index = -1;
-    build_ok(mim_feed_probe(f.b.storage, f.access, &end, 1, &index, &error), &error);
-    assert_int_equal(index, 0);
-    struct mim_replica_point peer = f.own;
-    enum mim_welcome answer;
-    peer.chain = f.b.chain;
-    mim_storage_sim_fail_nth_of(f.sim, MIM_SIM_PREAD, 1, MIM_SIM_FAULT_EIO, true);
-    assert_int_equal(mim_feed_probe(f.b.storage, f.access, &end, 1, &index, &error), MIM_E_IO);
-    assert_int_equal(mim_feed_welcome(f.b.storage, f.access, &f.own, &peer, &answer, &error), MIM_E_IO);
-    mim_storage_sim_clear_faults(f.sim);
-    fixture_close(&f);
-}
-
 static void test_a_promotion_outranks_restarts(void **state) {
     (void)state;
     assert_true(mim_epoch_promoted(1) > 1 + 60000);
@@ -168,7 +148,6 @@ int main(void) {
         cmocka_unit_test(test_a_failed_read_is_no_divergence),
         cmocka_unit_test(test_frames_from_every_boundary),
         cmocka_unit_test(test_confirmations),
-        cmocka_unit_test(test_an_unreadable_disk_is_no_answer),
         cmocka_unit_test(test_a_promotion_outranks_restarts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
