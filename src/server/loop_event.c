@@ -124,7 +124,8 @@ static void on_seal(evutil_socket_t fd, short what, void *context) {
         return;
     }
     uint64_t wanted = (uint64_t)server->options.seal_idle_ms * 1000000u;
-    if (server->replication.handover != MIM_HANDOVER_NONE) { /* the heir has the whole journal: nothing is added to it */
+    if (server->replication.handover !=
+        MIM_HANDOVER_NONE) { /* the heir has the whole journal: nothing is added to it */
         seal_arm(server, wanted);
         return;
     }
