@@ -3,6 +3,8 @@
 // then the frames of the segment in which it must be. A journal of any size takes three or four rounds.
 #include <stdlib.h>
 
+#include "base/assert.h"
+
 #include "replica/rewind.h"
 
 static int push(struct mim_divergence *d, mim_lsn_t lsn, uint64_t chain, struct mim_error *reterr) {
@@ -43,6 +45,7 @@ static size_t sample(const struct mim_divergence *d, size_t n) {
     size_t first = first_open(d);
     size_t open = d->high - first;
     size_t samples = open < MIM_PROBE_MAX ? open : MIM_PROBE_MAX;
+    MIM_ASSERT(samples > 0); /* something was asked */
     return d->high - 1 - n * open / samples;
 }
 

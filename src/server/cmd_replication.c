@@ -219,8 +219,10 @@ enum mim_verdict_of_call mim_cmd_standby(struct mim_call *call) {
         return MIM_CALL_DONE;
     }
     struct mim_standby_feed *feed = mim_feeds_get(call->session);
-    int rc = feed == NULL ? mim_error_set(&why, MIM_E_MEMORY, "out of memory") : mim_feeds_limit(server, &why);
-    if (rc != 0) {
+    if (feed == NULL) {
+        return error(call, "out of memory");
+    }
+    if (mim_feeds_limit(server, &why) != 0) {
         return error(call, why.text);
     }
     char run[64];

@@ -13,7 +13,8 @@ static void world_begin(struct world *w) {
     w->durability = chance(w, 1, 5) ? MIM_DURABILITY_INTERVAL : MIM_DURABILITY_FSYNC;
     w->wanted = (unsigned)below(w, NODES);
     w->segment_size = segment_sizes[below(w, MIM_COUNT_OF(segment_sizes))];
-    w->faults = (uint32_t)mim_prng_next(&w->prng) | (uint32_t)mim_prng_next(&w->prng);
+    w->faults = (uint32_t)mim_prng_next(&w->prng);
+    w->faults |= (uint32_t)mim_prng_next(&w->prng); /* most of them */
     w->faults = chance(w, 1, 20) ? 0 : w->faults;
     w->calm = 10 + (unsigned)below(w, 100);
     w->now_ns = MS;
