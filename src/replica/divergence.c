@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-
 #include "replica/rewind.h"
 
 static int push(struct mim_divergence *d, mim_lsn_t lsn, uint64_t chain, struct mim_error *reterr) {
