@@ -65,9 +65,12 @@ bool mim_sim_has_parent(const struct sim_entries *entries, const char *path) {
     return mim_sim_is_directory(entries, parent);
 }
 
+static uint64_t path_hash(const char *path) { return mim_hash64(path, strlen(path), 0); }
+
 struct sim_entry *mim_sim_find(const struct sim_entries *entries, const char *path) {
+    uint64_t hash = path_hash(path);
     for (size_t i = 0; i < entries->count; i++) {
-        if (strcmp(entries->items[i].path, path) == 0) {
+        if (entries->items[i].hash == hash && strcmp(entries->items[i].path, path) == 0) {
             return &entries->items[i];
         }
     }
@@ -88,7 +91,7 @@ void mim_sim_put(struct sim_entries *entries, const char *path, struct sim_inode
         MIM_ASSERT(entries->items != NULL);
     }
     entry = &entries->items[entries->count++];
-    *entry = (struct sim_entry){.inode = inode};
+    *entry = (struct sim_entry){.hash = path_hash(path), .inode = inode};
     mim_sim_path_copy(entry->path, path);
 }
 

@@ -28,6 +28,7 @@ struct sim_inode {
 
 struct sim_entry {
     char path[MIM_SIM_PATH_MAX];
+    uint64_t hash; /* of the path */
     struct sim_inode *inode;
 };
 
