@@ -22,9 +22,12 @@
 #define MIM_RESERVE_COUNT \
     4u /* what a journal thread and the preparer of segments open at the same time, and one more */
 
+#define MIM_RESERVE_LEAST 64 /* descriptors a process may have; with fewer, clients need them all */
+
 struct storage_posix {
     int root;
     _Atomic int reserve[MIM_RESERVE_COUNT]; /* descriptors that give way when there are no others; -1: given */
+    unsigned reserve_count;                 /* used of it: none where all of them are few */
     char path[512];
 };
 
@@ -84,7 +87,7 @@ static int fd_failed_at(struct mim_error *reterr, int code, int os_errno, const 
 /** Opens for the sake of what is written: a commit does not fail because readers and clients have all the descriptors. */
 static int open_reserved(struct storage_posix *storage, const char *path, int os_flags) {
     int fd = openat(storage->root, path, os_flags, 0600);
-    for (unsigned i = 0; fd < 0 && (errno == EMFILE || errno == ENFILE) && i < MIM_RESERVE_COUNT; i++) {
+    for (unsigned i = 0; fd < 0 && (errno == EMFILE || errno == ENFILE) && i < storage->reserve_count; i++) {
         int reserved = atomic_exchange(&storage->reserve[i], -1);
         if (reserved >= 0) {
             (void)close(reserved);
@@ -96,7 +99,7 @@ static int open_reserved(struct storage_posix *storage, const char *path, int os
 
 /** Takes back what was given, as far as there is any now. */
 static void reserve_fill(struct storage_posix *storage) {
-    for (unsigned i = 0; i < MIM_RESERVE_COUNT; i++) {
+    for (unsigned i = 0; i < storage->reserve_count; i++) {
         if (atomic_load_explicit(&storage->reserve[i], memory_order_relaxed) >= 0) {
             continue;
         }
@@ -463,7 +466,8 @@ int mim_storage_posix_open(const char *root, bool create, struct mim_storage *re
             return mim_error_os(reterr, MIM_E_IO, failed, "sync the directory above %s", root);
         }
     }
-    for (unsigned i = 0; i < MIM_RESERVE_COUNT; i++) {
+    storage->reserve_count = sysconf(_SC_OPEN_MAX) < MIM_RESERVE_LEAST ? 0 : MIM_RESERVE_COUNT;
+    for (unsigned i = 0; i < storage->reserve_count; i++) {
         storage->reserve[i] = -1;
     }
     reserve_fill(storage);
@@ -474,7 +478,7 @@ int mim_storage_posix_open(const char *root, bool create, struct mim_storage *re
 void mim_storage_posix_close(struct mim_storage *storage) {
     struct storage_posix *self = storage->self;
     if (self != NULL) {
-        for (unsigned i = 0; i < MIM_RESERVE_COUNT; i++) {
+        for (unsigned i = 0; i < self->reserve_count; i++) {
             if (self->reserve[i] >= 0) {
                 (void)close(self->reserve[i]);
             }

@@ -377,7 +377,9 @@ static int sim_list(void *self, const char *path, mim_list_fn *each, void *conte
     size_t count = sim->now.count; /* the callee may remove and rename what it is told */
     struct sim_entry *entries = malloc((count + 1) * sizeof(*entries));
     MIM_ASSERT(entries != NULL);
-    memcpy(entries, sim->now.items, count * sizeof(*entries));
+    if (count > 0) {
+        memcpy(entries, sim->now.items, count * sizeof(*entries));
+    }
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) {
         char parent[MIM_SIM_PATH_MAX];
