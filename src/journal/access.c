@@ -152,8 +152,25 @@ static int compare_positions(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/** Reads one header and appends the segment. A last one without a header yet is left for the next time. */
-static int segment_add(struct mim_access *access, mim_position_t name, bool last, struct mim_error *reterr) {
+/** Bytes of a segment behind which another one is known: less than up to that one when those between were begun, and
+ *  archived, since the directory was read. */
+static uint64_t closed_size(const struct mim_access *access, const struct mim_segment *segment, mim_lsn_t next_lsn) {
+    char path[MIM_SEGMENT_PATH_SIZE];
+    uint64_t whole = next_lsn - segment->header.base_lsn;
+    uint64_t size = 0;
+    mim_file_t file = 0;
+    struct mim_error ignored = {0};
+    mim_segment_path(segment->header.first_position, path);
+    int rc = mim_file_open(access->storage, path, MIM_OPEN_READ, &file, &ignored);
+    rc = rc != 0 ? rc : mim_file_size(access->storage, file, &size, &ignored);
+    mim_file_close(access->storage, file);
+    return rc == 0 && size < whole ? size : whole;
+}
+
+/** Reads one header and appends the segment. The one before the `first` of a look at the directory may have grown since it
+ *  was known. A last one without a header yet is left for the next time. */
+static int segment_add(struct mim_access *access, mim_position_t name, bool first, bool last,
+                       struct mim_error *reterr) {
     char path[MIM_SEGMENT_PATH_SIZE];
     uint8_t page[MIM_SEGMENT_HEADER_SIZE] = {0};
     mim_file_t file = 0;
@@ -179,7 +196,10 @@ static int segment_add(struct mim_access *access, mim_position_t name, bool last
     }
     if (access->segments.count > 0) {
         struct mim_segment *before = &access->segments.items[access->segments.count - 1];
-        before->file_size = segment.header.base_lsn - before->header.base_lsn;
+        mim_lsn_t whole = segment.header.base_lsn - before->header.base_lsn;
+        before->file_size = first                       ? closed_size(access, before, segment.header.base_lsn)
+                            : before->file_size < whole ? before->file_size
+                                                        : whole;
     }
     return mim_segments_push(&access->segments, &segment) == 0
                ? 0
@@ -197,7 +217,7 @@ static int segments_refresh(struct mim_access *access, struct mim_error *reterr)
         qsort(newer.items, newer.count, sizeof(newer.items[0]), compare_positions);
     }
     for (size_t i = 0; rc == 0 && i < newer.count; i++) {
-        rc = segment_add(access, newer.items[i], i + 1 == newer.count, reterr);
+        rc = segment_add(access, newer.items[i], i == 0, i + 1 == newer.count, reterr);
     }
     free(newer.items);
     return rc;
@@ -264,11 +284,15 @@ static int segment_of(const struct mim_access *access, mim_lsn_t lsn, const stru
         return beyond(lsn, "lies before the journal's first segment: it was archived; copy it back and start again",
                       reterr);
     }
+    const struct mim_segment *segment = &access->segments.items[index];
     mim_lsn_t end = access->limit;
-    if (index + 1 < access->segments.count && access->segments.items[index + 1].header.base_lsn < end) {
-        end = access->segments.items[index + 1].header.base_lsn;
+    if (index + 1 < access->segments.count && segment->header.base_lsn + segment->file_size < end) {
+        end = segment->header.base_lsn + segment->file_size;
     }
-    *ret_segment = &access->segments.items[index];
+    if (lsn >= end) {
+        return beyond(lsn, "lies in a segment that was archived; copy it back and start again", reterr);
+    }
+    *ret_segment = segment;
     *ret_end = end;
     return 0;
 }

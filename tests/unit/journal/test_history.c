@@ -238,6 +238,35 @@ static void test_nothing_beyond_the_limit_is_read(void **state) {
     assert_int_equal(drain(f, &cursor), f->b.position);
 }
 
+/** Segments may be begun, and archived, between two looks at the directory: what stood in them is told to be archived. */
+static void test_a_segment_archived_before_it_was_known(void **state) {
+    struct fixture *f = *state;
+    struct mim_error error = {0};
+    struct mim_journal_event event;
+    char path[MIM_SEGMENT_PATH_SIZE];
+    mim_version_t first = f->versions + 1;
+    build_ok(mim_access_event(f->access, f->lsns[f->versions], &event, &error), &error);
+    mim_lsn_t known = f->b.base_lsn;
+    while (f->b.base_lsn == known) {
+        add_events(f, 1);
+    }
+    mim_segment_path(f->b.position, path);
+    mim_lsn_t begin = f->b.base_lsn;
+    while (f->b.base_lsn == begin) {
+        add_events(f, 1);
+    }
+    build_ok(mim_storage_remove(f->storage, path, &error), &error);
+    see_all(f);
+    unsigned archived = 0;
+    for (mim_version_t version = first; version <= f->versions; version++) {
+        bool gone = f->lsns[version] > begin && f->lsns[version] < f->b.base_lsn;
+        assert_int_equal(mim_access_event(f->access, f->lsns[version], &event, &error), gone ? MIM_E_INVALID : 0);
+        assert_true(!gone || strstr(error.text, "archived") != NULL);
+        archived += gone;
+    }
+    assert_true(archived > 0);
+}
+
 static void test_an_lsn_that_is_no_event_is_damage_and_bad_bytes_too(void **state) {
     struct fixture *f = *state;
     struct mim_error error = {0};
@@ -286,6 +315,7 @@ int main(void) {
         TEST(test_a_walk_gives_exactly_the_versions_asked_for),
         TEST(test_a_cursor_from_any_position_never_misses_or_repeats),
         TEST(test_nothing_beyond_the_limit_is_read),
+        TEST(test_a_segment_archived_before_it_was_known),
         TEST(test_an_lsn_that_is_no_event_is_damage_and_bad_bytes_too),
         TEST(test_a_failing_read_is_an_error_and_the_next_one_is_whole),
     };
