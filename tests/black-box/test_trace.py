@@ -58,7 +58,7 @@ def corr_filters(context):
         for n in range(5):
             open_account(client, f"t-{n}")
         operations = fill(client, 13000, 1)
-        wait_for(lambda: number(client, "correlation_filters_built_after_rolls") >= 3, 20, "filters after rolls")
+        wait_for(lambda: number(client, "correlation_filters_built_after_rolls") >= 3, 90, "filters after rolls")
         check(len(filters(server)) >= 3, "a filter per complete segment")
         for name, positions in operations.items():
             equal(correlated(client, name), positions, name)
