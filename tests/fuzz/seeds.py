@@ -281,7 +281,26 @@ def replica():
     yield "seed-raw", bytes([0, 2]) + struct.pack("<HH", 4096, 10) + b"0123456789" + bytes([10, 3]) + b"$1\r"
 
 
-TARGETS = {"replica": replica, "resp": resp, "json": json, "payload": payload, "frame": frame, "time": time, "text": text,
+def answer():
+    """What standbys say: see target_answer.c."""
+    replicate = b"REPLICATE 1 @h @e @l @c @p 7000 00112233445566778899aabbccddeeff"
+    lines = {
+        "continue": [replicate, b"REPLACK @l @p", b"REPLACK 4096 0"],
+        "beginning": [b"REPLICATE 1 @h 1 4096 0 0 1", b"REPLPROBE @l @c 4096 00", b"REPLPROBE 4096 ff"],
+        "new": [b"REPLICATE 1 ? 0 0 0 0 1", b"REPLFILES all", b"REPLFILES tail", b"REPLREAD @s 0 4096", b"REPLREAD @s 4096 100"],
+        "foreign": [b"REPLICATE 1 ffffffffffffffffffffffffffffffff 1 4096 0 0 1"],
+        "newer": [b"REPLICATE 1 @h 99 @l @c @p 1"],
+        "ahead": [b"REPLICATE 1 @h @e 99999999 @c @p 1"],
+        "early": [b"REPLFILES all", b"REPLREAD @s 0 1", b"REPLPROBE 1 2", b"REPLACK 1 1"],
+        "bad": [b"REPLICATE 2 ? 0 0 0 0 1", b"REPLICATE 1 x 0 0 0 0 1", replicate, replicate, b"REPLREAD ../x 0 1",
+                b"REPLREAD @s 0 99999999", b"REPLREAD @s 18446744073709551615 1", b"REPLPROBE 1", b"LATER"],
+    }
+    for name, said in lines.items():
+        for flags in (0, 1):
+            yield f"seed-{name}-{flags}", bytes([flags]) + b"\n".join(said) + b"\n"
+
+
+TARGETS = {"answer": answer, "replica": replica, "resp": resp, "json": json, "payload": payload, "frame": frame, "time": time, "text": text,
            "config": config, "journal": journal, "snapshot": snapshot,
            "load": load, "engine": engine}
 
