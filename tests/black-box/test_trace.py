@@ -58,6 +58,9 @@ def corr_filters(context):
         for n in range(5):
             open_account(client, f"t-{n}")
         operations = fill(client, 13000, 1)
+        wait_for(lambda: number(client, "correlation_filters_built_after_rolls") >= 1, 90, "a filter after a roll")
+        for name, positions in fill(client, 13000, 2).items(): # from the first one on, each segment gets its filter
+            operations.setdefault(name, []).extend(positions)
         wait_for(lambda: number(client, "correlation_filters_built_after_rolls") >= 3, 90, "filters after rolls")
         check(len(filters(server)) >= 3, "a filter per complete segment")
         for name, positions in operations.items():
