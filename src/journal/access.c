@@ -152,11 +152,9 @@ static int compare_positions(const void *a, const void *b) {
     return (left > right) - (left < right);
 }
 
-/** Bytes of a segment behind which another one is known: less than up to that one when those between were begun, and
- *  archived, since the directory was read. */
-static uint64_t closed_size(const struct mim_access *access, const struct mim_segment *segment, mim_lsn_t next_lsn) {
+/** Bytes of a segment's file as it is now; UINT64_MAX when that cannot be told. */
+static uint64_t size_now(const struct mim_access *access, const struct mim_segment *segment) {
     char path[MIM_SEGMENT_PATH_SIZE];
-    uint64_t whole = next_lsn - segment->header.base_lsn;
     uint64_t size = 0;
     mim_file_t file = 0;
     struct mim_error ignored = {0};
@@ -164,7 +162,7 @@ static uint64_t closed_size(const struct mim_access *access, const struct mim_se
     int rc = mim_file_open(access->storage, path, MIM_OPEN_READ, &file, &ignored);
     rc = rc != 0 ? rc : mim_file_size(access->storage, file, &size, &ignored);
     mim_file_close(access->storage, file);
-    return rc == 0 && size < whole ? size : whole;
+    return rc == 0 ? size : UINT64_MAX;
 }
 
 /** Reads one header and appends the segment. The one before the `first` of a look at the directory may have grown since it
@@ -196,10 +194,9 @@ static int segment_add(struct mim_access *access, mim_position_t name, bool firs
     }
     if (access->segments.count > 0) {
         struct mim_segment *before = &access->segments.items[access->segments.count - 1];
-        mim_lsn_t whole = segment.header.base_lsn - before->header.base_lsn;
-        before->file_size = first                       ? closed_size(access, before, segment.header.base_lsn)
-                            : before->file_size < whole ? before->file_size
-                                                        : whole;
+        uint64_t whole = segment.header.base_lsn - before->header.base_lsn;
+        uint64_t size = first ? size_now(access, before) : before->file_size;
+        before->file_size = size < whole ? size : whole; /* less: what stood between was begun and archived meanwhile */
     }
     return mim_segments_push(&access->segments, &segment) == 0
                ? 0

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/words.h"
 #include "replica/incoming.h"
 #include "snapshot/snapshot.h"
 
@@ -45,31 +46,6 @@ static void say_entry(struct answer *a, const char *path, uint64_t size, uint64_
     say(a->out, "%s", text);
 }
 
-static bool number_of(struct mim_slice text, unsigned base, uint64_t *ret_value) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        unsigned low = c | 0x20u;
-        unsigned digit = c >= '0' && c <= '9' ? c - (unsigned)'0' : low >= 'a' && low <= 'f' ? low - 'a' + 10u : 99u;
-        if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
-            __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *ret_value = value;
-    return text.size > 0;
-}
-
-static bool is_word(struct mim_slice text, const char *word) {
-    size_t size = strlen(word);
-    for (size_t i = 0; i < text.size && i < size; i++) {
-        if ((text.data[i] & 0xdfu) != (uint8_t)word[i]) {
-            return false;
-        }
-    }
-    return text.size == size;
-}
-
 /* ------------------------------------------------------------------------- REPLICATE */
 
 static bool peer_parse(struct answer *a) {
@@ -78,10 +54,11 @@ static bool peer_parse(struct answer *a) {
     uint64_t epoch = 0;
     uint64_t port = 0;
     *peer = (struct mim_replica_point){.empty = arguments[2].size == 1 && arguments[2].data[0] == '?'};
-    if ((!peer->empty && !mim_history_parse(arguments[2], &peer->history)) || !number_of(arguments[3], 10, &epoch) ||
-        epoch > UINT32_MAX || !number_of(arguments[4], 10, &peer->lsn) || !number_of(arguments[5], 16, &peer->chain) ||
-        !number_of(arguments[6], 10, &peer->position) || !number_of(arguments[7], 10, &port) || port > 65535 ||
-        peer->position > INT64_MAX || peer->lsn > INT64_MAX) {
+    if ((!peer->empty && !mim_history_parse(arguments[2], &peer->history)) ||
+        !mim_word_number(arguments[3], 10, &epoch) || epoch > UINT32_MAX ||
+        !mim_word_number(arguments[4], 10, &peer->lsn) || !mim_word_number(arguments[5], 16, &peer->chain) ||
+        !mim_word_number(arguments[6], 10, &peer->position) || !mim_word_number(arguments[7], 10, &port) ||
+        port > 65535 || peer->position > INT64_MAX || peer->lsn > INT64_MAX) {
         return false;
     }
     peer->epoch = (mim_epoch_t)epoch;
@@ -111,7 +88,7 @@ static bool are_behind(const struct answer *a, const struct mim_replica_point *o
 
 static enum mim_answer answer_replicate(struct answer *a) {
     uint64_t protocol = 0;
-    if (!number_of(a->arguments[1], 10, &protocol) || protocol != MIM_REPLICA_PROTOCOL) {
+    if (!mim_word_number(a->arguments[1], 10, &protocol) || protocol != MIM_REPLICA_PROTOCOL) {
         return refuse(a, "this primary speaks replication protocol 1");
     }
     if (a->feed->streaming) {
@@ -167,7 +144,7 @@ static bool snapshot_choose(const struct answer *a, bool tail_only, struct mim_s
 static enum mim_answer answer_files(struct answer *a) {
     const struct mim_segments *segments = mim_access_segments(a->on->access);
     mim_lsn_t limit = mim_access_limit(a->on->access);
-    bool tail_only = is_word(a->arguments[1], "TAIL");
+    bool tail_only = mim_word_is(a->arguments[1], "TAIL");
     struct mim_snapshot_entry snapshot;
     bool with_snapshot = snapshot_choose(a, tail_only, &snapshot);
     size_t first = with_snapshot && tail_only ? mim_segments_find_lsn(segments, snapshot.header.lsn) : 0;
@@ -211,7 +188,7 @@ static enum mim_answer answer_read(struct answer *a) {
     struct mim_error why = {0};
     uint64_t offset = 0;
     uint64_t size = 0;
-    if (!number_of(a->arguments[2], 10, &offset) || !number_of(a->arguments[3], 10, &size) || size == 0 ||
+    if (!mim_word_number(a->arguments[2], 10, &offset) || !mim_word_number(a->arguments[3], 10, &size) || size == 0 ||
         size > MIM_INCOMING_PIECE || offset > INT64_MAX) {
         return refuse(a, "malformed REPLREAD");
     }
@@ -242,8 +219,8 @@ static enum mim_answer answer_probe(struct answer *a) {
         return refuse(a, "malformed REPLPROBE");
     }
     for (size_t i = 0; i < count; i++) {
-        if (!number_of(a->arguments[1 + 2 * i], 10, &boundaries[i].lsn) ||
-            !number_of(a->arguments[2 + 2 * i], 16, &boundaries[i].chain)) {
+        if (!mim_word_number(a->arguments[1 + 2 * i], 10, &boundaries[i].lsn) ||
+            !mim_word_number(a->arguments[2 + 2 * i], 16, &boundaries[i].chain)) {
             return refuse(a, "malformed REPLPROBE");
         }
     }
@@ -259,8 +236,8 @@ static enum mim_answer answer_probe(struct answer *a) {
 static enum mim_answer answer_confirmed(struct answer *a) {
     uint64_t lsn = 0;
     uint64_t position = 0;
-    bool possible = a->feed->streaming && number_of(a->arguments[1], 10, &lsn) &&
-                    number_of(a->arguments[2], 10, &position) && mim_feed_acked(a->feed, lsn, position);
+    bool possible = a->feed->streaming && mim_word_number(a->arguments[1], 10, &lsn) &&
+                    mim_word_number(a->arguments[2], 10, &position) && mim_feed_acked(a->feed, lsn, position);
     return possible ? MIM_ANSWER_CONFIRMED : MIM_ANSWER_HOSTILE;
 }
 
@@ -280,7 +257,7 @@ enum mim_answer mim_answer(const struct mim_answering *answering, struct mim_fee
         {"REPLACK", 3, answer_confirmed},
     };
     struct answer a = {.on = answering, .feed = feed, .arguments = arguments, .count = count, .out = out};
-    if (is_word(arguments[0], "REPLICATE") && count >= 8) {
+    if (mim_word_is(arguments[0], "REPLICATE") && count >= 8) {
         enum mim_answer answer = answer_replicate(&a);
         if (ret_peer != NULL) {
             *ret_peer = a.peer;
@@ -288,7 +265,7 @@ enum mim_answer mim_answer(const struct mim_answering *answering, struct mim_fee
         return answer;
     }
     for (size_t i = 0; i < MIM_COUNT_OF(words); i++) {
-        if (is_word(arguments[0], words[i].name) && count >= words[i].least) {
+        if (mim_word_is(arguments[0], words[i].name) && count >= words[i].least) {
             bool silent = words[i].answer == answer_confirmed;
             return feed->welcomed || silent ? words[i].answer(&a) : refuse(&a, "REPLICATE comes first");
         }

@@ -47,9 +47,8 @@ int mim_feed_welcome(struct mim_storage storage, const struct mim_access *access
     bool has = false;
     const struct mim_boundary end = {.lsn = peer->lsn, .chain = peer->chain};
     int rc = has_boundary(storage, access, &end, &has, reterr);
-    *ret_welcome = has                                                                        ? MIM_WELCOME_CONTINUE
-                   : peer->lsn < segments->items[0].header.base_lsn + MIM_SEGMENT_HEADER_SIZE ? MIM_WELCOME_FILES
-                                                                                              : MIM_WELCOME_PROBE;
+    bool too_old = peer->lsn < segments->items[0].header.base_lsn + MIM_SEGMENT_HEADER_SIZE;
+    *ret_welcome = has ? MIM_WELCOME_CONTINUE : too_old ? MIM_WELCOME_FILES : MIM_WELCOME_PROBE;
     return rc;
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/words.h"
 
 #define STEP_BYTES_MAX ((size_t)1 << 20) /* one step's share: what it may add to others' latency */
 
@@ -258,18 +259,6 @@ static enum mim_standby_verdict piece_came(struct mim_standby *standby, struct m
 
 /* ----------------------------------------------------------------------------- streaming */
 
-static bool number_of(struct mim_slice text, uint64_t *ret_value) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t digit = (uint8_t)(text.data[i] - '0');
-        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *ret_value = value;
-    return text.size > 0;
-}
-
 /** One frame: checked, copied into the ring, applied, taken in. 0; AGAIN, NO_SPACE: nothing happened; others. */
 static int frame_take(struct mim_standby *standby, struct mim_slice bytes, size_t *ret_size, struct mim_error *reterr) {
     struct mim_appender *appender = standby->setup.appender;
@@ -321,7 +310,7 @@ static enum mim_standby_verdict frames_come(struct mim_standby *standby, const s
                                             struct mim_error *reterr) {
     uint64_t lsn = 0;
     struct mim_slice bytes = message->parts[2];
-    if (message->count != 3 || !number_of(message->parts[1], &lsn) || bytes.size > MIM_INBOX_SIZE_MAX) {
+    if (message->count != 3 || !mim_word_number(message->parts[1], 10, &lsn) || bytes.size > MIM_INBOX_SIZE_MAX) {
         return refuse(reterr, "the primary's frames are not as this version knows them");
     }
     mim_lsn_t next = standby->setup.appender->next_lsn;
@@ -350,9 +339,9 @@ static enum mim_standby_verdict pushed(struct mim_standby *standby, const struct
     if (message->count >= 3 && mim_slice_equal(parts[0], mim_slice_text("frames"))) {
         return frames_come(standby, message, reterr);
     }
-    if (message->count >= 2 && number_of(parts[1], &numbers[0])) {
+    if (message->count >= 2 && mim_word_number(parts[1], 10, &numbers[0])) {
         if (mim_slice_equal(parts[0], mim_slice_text("beat")) && message->count >= 4 &&
-            number_of(parts[2], &numbers[1]) && number_of(parts[3], &numbers[2])) {
+            mim_word_number(parts[2], 10, &numbers[1]) && mim_word_number(parts[3], 10, &numbers[2])) {
             standby->primary_lsn = numbers[0];
             standby->primary_position = numbers[1];
             standby->primary_epoch = (mim_epoch_t)numbers[2];
@@ -364,7 +353,7 @@ static enum mim_standby_verdict pushed(struct mim_standby *standby, const struct
             return MIM_STANDBY_MORE;
         }
         if (mim_slice_equal(parts[0], mim_slice_text("digest")) && message->count >= 3 &&
-            number_of(parts[2], &standby->told_digest)) {
+            mim_word_number(parts[2], 10, &standby->told_digest)) {
             standby->told_position = numbers[0];
             return MIM_STANDBY_MORE;
         }

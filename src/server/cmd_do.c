@@ -16,18 +16,6 @@ static inline bool address_split(struct mim_slice address, struct mim_slice *ret
     return true;
 }
 
-static bool version_parse(struct mim_slice text, uint64_t *ret_version) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t digit = (uint8_t)(text.data[i] - '0');
-        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *ret_version = value;
-    return text.size > 0;
-}
-
 /** One option into the request. False: the error is written. */
 static bool option_take(struct mim_call *call, struct mim_slice name, struct mim_slice value,
                         struct mim_request *request) {
@@ -37,7 +25,7 @@ static bool option_take(struct mim_call *call, struct mim_slice name, struct mim
             return false;
         }
         request->has_expected = true;
-        if (!version_parse(value, &request->expected_version)) {
+        if (!mim_word_number(value, 10, &request->expected_version)) {
             mim_reply_errorf(call->reply, "BADARG", "@if: must be a version, a whole number from 0");
             return false;
         }

@@ -5,21 +5,6 @@
 
 #include "server/past.h"
 
-static bool parse_number(struct mim_slice text, uint64_t *ret_value) {
-    uint64_t value = 0;
-    if (text.size == 0) {
-        return false;
-    }
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' || __builtin_mul_overflow(value, (uint64_t)10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(text.data[i] - '0'), &value)) {
-            return false;
-        }
-    }
-    *ret_value = value;
-    return true;
-}
-
 static bool split_address(struct mim_slice address, struct mim_slice *ret_type, struct mim_slice *ret_id) {
     const uint8_t *slash = memchr(address.data, '/', address.size);
     if (slash == NULL) {
@@ -77,9 +62,10 @@ static int option_take(struct mim_call *call, const struct history_options *opti
         if (options->has_from != NULL) {
             *options->has_from = true; /* FOLLOW takes no other number */
         }
-        return parse_number(value, number) ? 0
-                                           : mim_error_set(reterr, MIM_E_INVALID, "%.*s must be a number, 0 or greater",
-                                                           (int)word.size, (const char *)word.data);
+        return mim_word_number(value, 10, number)
+                   ? 0
+                   : mim_error_set(reterr, MIM_E_INVALID, "%.*s must be a number, 0 or greater", (int)word.size,
+                                   (const char *)word.data);
     }
     if (mim_word_is(word, "TYPES")) {
         return mim_event_filter_types(options->filter, call->server->engine, value, reterr);
@@ -164,7 +150,7 @@ static int state_arguments(struct mim_call *call, struct mim_past_job *job, stru
     }
     struct mim_slice by = call->arguments[3];
     struct mim_slice value = call->arguments[4];
-    bool number = parse_number(value, &job->value);
+    bool number = mim_word_number(value, 10, &job->value);
     if (mim_word_is(by, "TIME")) {
         int64_t time_ms = 0;
         job->measure = MIM_BY_TIME;

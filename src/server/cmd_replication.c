@@ -8,21 +8,6 @@
 
 #define HANDOVER_MS_DEFAULT 10000u
 
-static bool parse_u64(struct mim_slice text, unsigned base, uint64_t *ret_value) {
-    uint64_t value = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        uint8_t c = text.data[i];
-        unsigned low = c | 0x20u;
-        unsigned digit = c >= '0' && c <= '9' ? c - (unsigned)'0' : low >= 'a' && low <= 'f' ? low - 'a' + 10u : 99u;
-        if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
-            __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *ret_value = value;
-    return text.size > 0;
-}
-
 static enum mim_verdict_of_call error(struct mim_call *call, const char *text) {
     mim_reply_errorf(call->reply, "ERR", "%s", text);
     return MIM_CALL_DONE;
@@ -45,7 +30,7 @@ enum mim_verdict_of_call mim_cmd_replicaof(struct mim_call *call) {
         return MIM_CALL_DONE;
     }
     struct mim_slice host = call->arguments[1];
-    if (!parse_u64(call->arguments[2], 10, &port) || port == 0 || port > 65535) {
+    if (!mim_word_number(call->arguments[2], 10, &port) || port == 0 || port > 65535) {
         return error(call, "Invalid master port");
     }
     if (host.size == 0 || host.size >= MIM_HOST_SIZE_MAX || memchr(host.data, '\0', host.size) != NULL) {
@@ -109,10 +94,10 @@ enum mim_verdict_of_call mim_cmd_wait(struct mim_call *call) {
     struct mim_session *session = call->session;
     uint64_t wanted = 0;
     uint64_t ms = 0;
-    if (!parse_u64(call->arguments[1], 10, &wanted)) {
+    if (!mim_word_number(call->arguments[1], 10, &wanted)) {
         return error(call, "value is not an integer or out of range");
     }
-    if (!parse_u64(call->arguments[2], 10, &ms) || ms > (uint64_t)INT64_MAX / 1000000u) {
+    if (!mim_word_number(call->arguments[2], 10, &ms) || ms > (uint64_t)INT64_MAX / 1000000u) {
         return error(call, "timeout is not an integer or out of range");
     }
     if (server->replication.reign.role == MIM_ROLE_STANDBY) {
@@ -168,11 +153,11 @@ enum mim_verdict_of_call mim_cmd_failover(struct mim_call *call) {
     }
     for (size_t i = 1; i < call->count; i++) {
         if (mim_word_is(call->arguments[i], "TO") && i + 2 < call->count &&
-            parse_u64(call->arguments[i + 2], 10, &port)) {
+            mim_word_number(call->arguments[i + 2], 10, &port)) {
             host = call->arguments[i + 1];
             i += 2;
         } else if (mim_word_is(call->arguments[i], "TIMEOUT") && i + 1 < call->count &&
-                   parse_u64(call->arguments[i + 1], 10, &ms) && ms > 0 && ms < 86400000u) {
+                   mim_word_number(call->arguments[i + 1], 10, &ms) && ms > 0 && ms < 86400000u) {
             i++;
         } else {
             return error(call, "syntax error: FAILOVER [TO host port] [TIMEOUT ms]");

@@ -90,20 +90,6 @@ uint16_t mim_command_index(const struct mim_command *command) {
     return (uint16_t)(command - commands);
 }
 
-bool mim_word_is(struct mim_slice word, const char *upper) {
-    size_t i = 0;
-    for (; i < word.size && upper[i] != '\0'; i++) {
-        uint8_t c = word.data[i];
-        if (c >= 'a' && c <= 'z') {
-            c = (uint8_t)(c - 0x20);
-        }
-        if (c != (uint8_t)upper[i]) {
-            return false;
-        }
-    }
-    return i == word.size && upper[i] == '\0';
-}
-
 const struct mim_command *mim_command_find(struct mim_slice name) {
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         if (mim_word_is(name, commands[i].name)) {

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
 #include "base/types.h"
+#include "base/words.h"
 
 struct mim_call;
 
@@ -54,9 +54,6 @@ const struct mim_command *mim_command_find(struct mim_slice name);
 
 /** Index in the table. */
 uint16_t mim_command_index(const struct mim_command *command);
-
-/** Equal but for the case of ASCII letters; `upper` is a word in capitals. */
-bool mim_word_is(struct mim_slice word, const char *upper);
 
 mim_command_fn mim_cmd_do, mim_cmd_get, mim_cmd_state, mim_cmd_query, mim_cmd_schema, mim_cmd_digest;
 mim_command_fn mim_cmd_state_at, mim_cmd_events, mim_cmd_journal, mim_cmd_follow, mim_cmd_unfollow;

@@ -64,6 +64,18 @@ static bool copy_some(struct mim_incoming *incoming, unsigned pieces, struct mim
     return mim_incoming_complete(incoming);
 }
 
+/** Brings what is left, and installs it. */
+static void copy_rest(struct mim_incoming *incoming, struct mim_storage storage) {
+    struct mim_error error = {0};
+    int rc = 0;
+    bool installed = false;
+    assert_true(copy_some(incoming, 1000, &error, &rc));
+    build_ok(mim_incoming_finish(incoming, &error), &error);
+    mim_incoming_end(incoming);
+    build_ok(mim_incoming_install(storage, &installed, &error), &error);
+    assert_true(installed);
+}
+
 static void assert_installed(struct mim_storage_sim *sim) {
     for (size_t i = 0; i < FILES; i++) {
         uint64_t size = 0;
@@ -120,11 +132,7 @@ static void test_interrupted_after_every_piece(void **state) {
         if (pieces >= 3) {
             assert_true(incoming.bytes_resumed > 0);
         }
-        assert_true(copy_some(&incoming, 1000, &error, &rc));
-        build_ok(mim_incoming_finish(&incoming, &error), &error);
-        mim_incoming_end(&incoming);
-        build_ok(mim_incoming_install(storage, &installed, &error), &error);
-        assert_true(installed);
+        copy_rest(&incoming, storage);
         assert_installed(sim);
         (void)mim_storage_sim_free(sim);
     }
@@ -154,7 +162,6 @@ static void test_a_failed_sync_leaves_no_copy(void **state) {
         struct mim_storage storage = mim_storage_sim_storage(sim);
         struct mim_error error = {0};
         int rc = 0;
-        bool installed = false;
         struct mim_incoming incoming;
         copy_begin(&incoming, storage, "run-1"); /* the note's sync is not meant */
         mim_storage_sim_fail_nth_of(sim, MIM_SIM_SYNC, nth, MIM_SIM_FAULT_EIO, false);
@@ -164,11 +171,7 @@ static void test_a_failed_sync_leaves_no_copy(void **state) {
         mim_incoming_end(&incoming);
         mim_storage_sim_clear_faults(sim);
         copy_begin(&incoming, storage, "run-1");
-        assert_true(copy_some(&incoming, 1000, &error, &rc));
-        build_ok(mim_incoming_finish(&incoming, &error), &error);
-        mim_incoming_end(&incoming);
-        build_ok(mim_incoming_install(storage, &installed, &error), &error);
-        assert_true(installed);
+        copy_rest(&incoming, storage);
         mim_storage_sim_crash(sim, (struct mim_sim_crash_odds){.drop_per_mille = 1000});
         assert_installed(sim);
         (void)mim_storage_sim_free(sim);
