@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Sums up meson's test logs for ./test: each TAP line of a test counts, a test that crashed, timed out or broke its plan
-# counts as one failure more. Prints a table, what failed, and the last line "N passed, N failed".
+# counts as one failure more. Prints a table, what failed and what it had to say, and the last line "N passed, N failed".
 """Usage: summary.py TITLE=testlog.json ..."""
 
 import json
@@ -10,11 +10,26 @@ import sys
 
 TAP_LINE = re.compile(r"^(ok|not ok)\b\s*\d*\s*-?\s*([^#]*)(#\s*(?:SKIP|skip)\b.*)?", re.MULTILINE)
 GOOD = ("OK", "SKIP", "EXPECTEDFAIL")
+REASON_LINES = 25  # of what a failed line of TAP has to say: the end of it is kept
+
+
+def failed_lines(output):
+    """Each "not ok" with the end of the comments behind it."""
+    found, reason = [], None
+    for line in output.splitlines():
+        if re.match(r"(ok|not ok)\b", line):
+            reason = []
+            if line.startswith("not ok"):
+                found.append((TAP_LINE.match(line).group(2).strip(), reason))
+        elif reason is not None and line.startswith("#"):
+            reason.append("    " + line)
+    return ["\n".join([name, *reason[-REASON_LINES:]]) for name, reason in found]
 
 
 def count_test(entry):
     """(passed, skipped, failures as sentences) of one test of the log."""
-    lines = TAP_LINE.findall(entry.get("stdout") or "")
+    output = entry.get("stdout") or ""
+    lines = TAP_LINE.findall(output)
     good = entry["result"] in GOOD
     if not lines:
         if entry["result"] == "SKIP":
@@ -22,7 +37,7 @@ def count_test(entry):
         return (1, 0, []) if good else (0, 0, [entry["result"].lower()])
     skipped = sum(1 for status, _, skip in lines if status == "ok" and skip)
     passed = sum(1 for status, _, skip in lines if status == "ok" and not skip)
-    failures = [name.strip() for status, name, _ in lines if status == "not ok"]
+    failures = failed_lines(output)
     if not good and not failures:
         failures.append(f"{entry['result'].lower()}, exit status {entry.get('returncode')}")
     return passed, skipped, failures
