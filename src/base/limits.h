@@ -33,10 +33,12 @@
 #define MIM_FRAME_EVENTS_MAX    65535u /* an event's index in its frame is 16 bits */
 #define MIM_RECORD_HEADER_SIZE  40u
 #define MIM_RING_SIZE           (32u << 20) /* bytes between engine and journal writer */
+#define MIM_RING_USUAL          (6u << 20)  /* of them, those that are used while the writer keeps up */
 
 _Static_assert(MIM_SEGMENT_SIZE_MIN >= MIM_SEGMENT_HEADER_SIZE + MIM_FRAME_SIZE_MAX + 2 * MIM_FRAME_HEADER_SIZE,
                "the largest frame must fit the smallest segment together with its roll frame");
 _Static_assert(MIM_RING_SIZE >= 4 * MIM_FRAME_SIZE_MAX, "the ring holds several of the largest frames");
+_Static_assert(MIM_RING_USUAL / 4 * 3 >= MIM_FRAME_SIZE_MAX + MIM_FRAME_SIZE_SOFT, "or a frame would wait for ever");
 _Static_assert(MIM_TX_SCRATCH_SIZE >= 2 * MIM_EVENT_SCRATCH_SIZE, "a decoded event can be upcast or decided upon");
 _Static_assert(MIM_TX_SIZE_MAX >= 2 * MIM_COMMAND_SIZE_MAX, "a command's data may stand in two events");
 

@@ -40,14 +40,22 @@ static void handoff_push(struct mim_ring *ring, const struct mim_handoff *handof
     atomic_store_explicit(&ring->handoff_head, head + 1, memory_order_release);
 }
 
+/** True when the head goes back to the ring's beginning before its end: the writer keeps up, and bytes that are used again
+ *  and again stay in the caches, where all of the ring would not, nor in memory if it can be helped. What is free at the
+ *  beginning holds the largest frame, whatever was skipped. */
+static bool ring_turns(uint64_t head, uint64_t tail) {
+    uint64_t within = head % MIM_RING_SIZE;
+    return within >= MIM_RING_USUAL && head - tail <= within / 4;
+}
+
 /** Room for `size` contiguous bytes at the head, skipping the ring's end when it is too short. False: full. */
 static bool ring_room(struct mim_appender *appender, uint64_t size) {
     uint64_t head = appender->ring_head;
+    uint64_t tail = atomic_load_explicit(&appender->ring->bytes_tail, memory_order_acquire);
     uint64_t to_end = MIM_RING_SIZE - head % MIM_RING_SIZE;
-    if (to_end < size) {
+    if (to_end < size || ring_turns(head, tail)) {
         head += to_end;
     }
-    uint64_t tail = atomic_load_explicit(&appender->ring->bytes_tail, memory_order_acquire);
     if (head + size - tail > MIM_RING_SIZE) {
         return false;
     }

@@ -307,6 +307,33 @@ static void test_the_ring_fills_up_says_so_and_goes_on_where_it_stopped(void **s
     assert_true(full > 5);
 }
 
+static void test_while_the_writer_keeps_up_the_rings_beginning_is_used_again(void **state) {
+    struct fixture *f = *state;
+    for (unsigned behind = 0; behind < 40; behind += 13) { /* frames on their way to the disk */
+        begin(f, UINT64_MAX / 2, 0);
+        for (uint64_t serial = 1; f->d.appender.ring_head < 5ull * MIM_RING_SIZE; serial++) {
+            assert_int_equal(drive_put(&f->d, 1, 20000, serial), 0);
+            mim_appender_seal(&f->d.appender);
+            assert_true(f->d.appender.ring_head % MIM_RING_SIZE < MIM_RING_USUAL + 30000);
+            while (waiting(f) > behind) {
+                const uint8_t *frame;
+                (void)take(f, &frame);
+                release(f);
+            }
+        }
+    }
+}
+
+static void test_a_ring_that_went_back_still_takes_the_largest_transaction(void **state) {
+    struct fixture *f = *state;
+    for (uint64_t at = MIM_RING_USUAL; at < MIM_RING_SIZE; at += 1000000) {
+        begin(f, UINT64_MAX / 2, at / 8 * 8);
+        assert_int_equal(mim_appender_control(&f->d.appender, MIM_FRAME_SEAL, DRIVE_TIME_MS), 0); /* it is back now */
+        assert_true(f->d.appender.ring_head >= MIM_RING_SIZE);
+        assert_int_equal(drive_put(&f->d, 1, MIM_TX_SIZE_MAX - 200, 1), 0);
+    }
+}
+
 static void test_the_handoffs_run_out_and_one_for_the_open_frame_is_always_left(void **state) {
     struct fixture *f = *state;
     begin(f, UINT64_MAX / 2, 0);
@@ -388,6 +415,8 @@ int main(void) {
         TEST(test_a_segment_without_an_event_grows_instead_of_rolling),
         TEST(test_frames_stay_whole_at_the_rings_end_and_the_gap_comes_free),
         TEST(test_the_ring_fills_up_says_so_and_goes_on_where_it_stopped),
+        TEST(test_while_the_writer_keeps_up_the_rings_beginning_is_used_again),
+        TEST(test_a_ring_that_went_back_still_takes_the_largest_transaction),
         TEST(test_the_handoffs_run_out_and_one_for_the_open_frame_is_always_left),
         TEST(test_a_primarys_frames_are_taken_verbatim_and_its_rolls_followed),
     };
