@@ -111,15 +111,18 @@ const struct mim_host *mim_decision_host(const struct mim_decision *d) { return 
 
 /* ------------------------------------------------------------ the checks */
 
-/** Type, id, command and options: what makes the request a request at all. */
+/** Type, id, command and options: what makes the request a request at all. Finds the aggregate if it was looked up. */
 static bool request_resolve(struct mim_engine *engine, const struct mim_request *request, struct mim_decision *decision,
                             struct mim_outcome *outcome) {
-    int aggregate = mim_compiled_aggregate(engine->compiled, request->type);
+    bool found = request->ahead != NULL && mim_engine_ahead_found(engine, request->ahead);
+    int aggregate = found ? request->ahead->aggregate : mim_compiled_aggregate(engine->compiled, request->type);
     if (aggregate < 0) {
         outcome_set(outcome, MIM_OUTCOME_ERR, "unknown aggregate type '%.*s'", SLICE_ARGS(request->type));
         return false;
     }
-    if (!mim_id_valid(request->id)) {
+    decision->stream = found ? request->ahead->stream : 0;
+    decision->slot = found ? mim_engine_slot(engine, (unsigned)aggregate, decision->stream) : NULL;
+    if (!found && !mim_id_valid(request->id)) {
         outcome_set(outcome, MIM_OUTCOME_ERR,
                     "invalid id: 1 to %u bytes of UTF-8 without spaces and control characters", MIM_ID_SIZE_MAX);
         return false;
@@ -203,9 +206,11 @@ static void decision_begin(struct mim_engine *engine, struct mim_appender *appen
     decision->host = engine->host;
     decision->appender = appender;
     decision->request = request;
-    decision->id_hash = mim_engine_id_hash(engine, request->id);
-    decision->slot =
-        mim_engine_find(engine, decision->command->aggregate, request->id, decision->id_hash, &decision->stream);
+    if (decision->slot == NULL) {
+        decision->id_hash = mim_engine_id_hash(engine, request->id);
+        decision->slot =
+            mim_engine_find(engine, decision->command->aggregate, request->id, decision->id_hash, &decision->stream);
+    }
     decision->time_ms = mim_appender_time(appender, request->wall_ms);
     decision->read_gate = 0;
     decision->too_much = false;

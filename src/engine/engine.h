@@ -70,9 +70,24 @@ struct mim_permits {
     void *context;
 };
 
+/** Splits "type/id" at the first '/'. False: there is none. */
+static inline bool mim_address_split(struct mim_slice address, struct mim_slice *ret_type, struct mim_slice *ret_id) {
+    const uint8_t *slash = address.size == 0 ? NULL : memchr(address.data, '/', address.size);
+    if (MIM_UNLIKELY(slash == NULL)) {
+        return false;
+    }
+    size_t size = (size_t)(slash - address.data);
+    *ret_type = mim_slice_of(address.data, size);
+    *ret_id = mim_slice_of(slash + 1, address.size - size - 1);
+    return true;
+}
+
+struct mim_ahead;
+
 struct mim_request {
     struct mim_slice type; /* "account" */
     struct mim_slice id;
+    const struct mim_ahead *ahead; /* what was looked up of type and id before, or NULL */
     struct mim_slice command;
     const struct mim_argument *arguments; /* field/value pairs */
     size_t argument_count;
@@ -122,15 +137,20 @@ MIM_CHECKED int mim_engine_note(struct mim_engine *engine, struct mim_appender *
 /* ------------------------------------------------------------- looking ahead */
 
 /** Several requests are there: what each will touch is fetched into the cache before the first is executed, in three
- *  steps, each for all of them, as each needs what the one before has fetched. Changes nothing; any address will do. */
+ *  steps, each for all of them, as each needs what the one before has fetched. Changes nothing; any address will do. What
+ *  was found on the way need not be looked for again. */
 struct mim_ahead {
-    int aggregate; /* -1: nothing to fetch */
+    struct mim_slice type; /* of "type/id", borrowed */
+    struct mim_slice id;   /* data NULL: it is no address */
+    int aggregate;         /* -1: nothing to fetch */
     uint32_t id_hash;
-    mim_stream_t stream;
+    mim_stream_t stream; /* one of this hash */
 };
 void mim_engine_ahead_index(const struct mim_engine *engine, struct mim_slice address, struct mim_ahead *ret_ahead);
 void mim_engine_ahead_slot(const struct mim_engine *engine, struct mim_ahead *ahead);
 void mim_engine_ahead_id(const struct mim_engine *engine, const struct mim_ahead *ahead);
+/** True when the stream that was found is the address's: then type and id are good ones, and it is there. */
+bool mim_engine_ahead_found(const struct mim_engine *engine, const struct mim_ahead *ahead);
 
 /* --------------------------------------------------------------- reading */
 

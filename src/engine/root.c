@@ -249,29 +249,22 @@ struct mim_slot *mim_engine_find(const struct mim_engine *engine, unsigned aggre
 }
 
 void mim_engine_ahead_index(const struct mim_engine *engine, struct mim_slice address, struct mim_ahead *ret_ahead) {
-    const uint8_t *slash = address.size == 0 ? NULL : memchr(address.data, '/', address.size);
     ret_ahead->aggregate = -1;
-    if (slash == NULL) {
+    ret_ahead->id.data = NULL;
+    if (!mim_address_split(address, &ret_ahead->type, &ret_ahead->id)) {
         return;
     }
-    size_t size = (size_t)(slash - address.data);
-    ret_ahead->aggregate = mim_compiled_aggregate(engine->compiled, mim_slice_of(address.data, size));
+    ret_ahead->aggregate = mim_compiled_aggregate(engine->compiled, ret_ahead->type);
     if (ret_ahead->aggregate >= 0) {
-        ret_ahead->id_hash = mim_engine_id_hash(engine, mim_slice_of(slash + 1, address.size - size - 1));
+        ret_ahead->id_hash = mim_engine_id_hash(engine, ret_ahead->id);
         mim_index_prefetch(&engine->arena, &engine->aggregates[ret_ahead->aggregate].index, ret_ahead->id_hash);
     }
-}
-
-static bool any_matches(const void *context, uint32_t number) {
-    (void)context;
-    (void)number;
-    return true;
 }
 
 void mim_engine_ahead_slot(const struct mim_engine *engine, struct mim_ahead *ahead) {
     const struct mim_aggregate_root *root = &engine->aggregates[ahead->aggregate < 0 ? 0 : ahead->aggregate];
     if (ahead->aggregate >= 0 &&
-        !mim_index_find(&engine->arena, &root->index, ahead->id_hash, any_matches, NULL, &ahead->stream)) {
+        !mim_index_find(&engine->arena, &root->index, ahead->id_hash, NULL, NULL, &ahead->stream)) {
         ahead->aggregate = -1; /* not there yet */
     }
     if (ahead->aggregate >= 0) {
@@ -283,6 +276,14 @@ void mim_engine_ahead_id(const struct mim_engine *engine, const struct mim_ahead
     if (ahead->aggregate >= 0) {
         mim_text_prefetch(&engine->arena, &mim_engine_slot(engine, (unsigned)ahead->aggregate, ahead->stream)->id);
     }
+}
+
+bool mim_engine_ahead_found(const struct mim_engine *engine, const struct mim_ahead *ahead) {
+    if (ahead->aggregate < 0) {
+        return false;
+    }
+    struct mim_slot *slot = mim_engine_slot(engine, (unsigned)ahead->aggregate, ahead->stream);
+    return mim_slice_equal(mim_text_slice(&engine->arena, &slot->id), ahead->id);
 }
 
 struct mim_slot *mim_engine_create(struct mim_engine *engine, unsigned aggregate, struct mim_slice id, uint32_t id_hash,

@@ -32,6 +32,13 @@ static size_t transaction_bound(const struct mim_engine *engine, struct mim_deci
 
 static int transaction_define(struct mim_engine *engine, struct mim_decision *decision) {
     struct mim_appender *appender = decision->appender;
+    bool defined = engine->command_numbers[decision->command->index] != 0;
+    for (uint32_t i = 0; i < decision->count; i++) {
+        defined = defined && engine->event_numbers[decision->events[i].event->index] != 0;
+    }
+    if (MIM_LIKELY(defined)) {
+        return 0;
+    }
     int rc = mim_catalog_ensure_command(engine, appender, decision->command, decision->time_ms);
     for (uint32_t i = 0; rc == 0 && i < decision->count; i++) {
         rc = mim_catalog_ensure(engine, appender, decision->events[i].event, decision->time_ms);
@@ -160,7 +167,8 @@ static size_t transaction_place(struct mim_engine *engine, struct mim_decision *
     const struct mim_pending_event *event = &decision->events[placing->index];
     const struct mim_event_type *type = event->event->type;
     struct mim_slice id = event_id(decision, event);
-    struct mim_record_parts parts = {.flags = 0};
+    struct mim_record_parts parts; /* those whose flag is set */
+    parts.flags = 0;
     struct key_part key;
     bool created = false;
     mim_stream_t stream;

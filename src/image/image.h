@@ -144,7 +144,7 @@ struct mim_index {
     struct mim_slots table;       /* element_size 64 */
     struct mim_ref free_overflow; /* overflow buckets to reuse */
 };
-/** Says whether entry `number` has the key sought. */
+/** Says whether entry `number` has the key sought; NULL: any of the hash will do. */
 typedef bool mim_index_match_fn(const void *context, uint32_t number);
 /** Finds the number; false when absent. */
 bool mim_index_find(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash,

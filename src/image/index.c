@@ -76,7 +76,7 @@ bool mim_index_find(const struct mim_arena *arena, const struct mim_index *index
     do {
         uint32_t count = bucket_count(bucket);
         for (uint32_t i = 0; i < count; i++) {
-            if (bucket->entries[i].hash == hash && match(context, bucket->entries[i].number)) {
+            if (bucket->entries[i].hash == hash && (match == NULL || match(context, bucket->entries[i].number))) {
                 *ret_number = bucket->entries[i].number;
                 return true;
             }

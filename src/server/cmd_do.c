@@ -4,18 +4,6 @@
 
 #include "server/internal.h"
 
-/** Splits "type/id" at the first '/'. False: there is none. */
-static inline bool address_split(struct mim_slice address, struct mim_slice *ret_type, struct mim_slice *ret_id) {
-    const uint8_t *slash = memchr(address.data, '/', address.size);
-    if (MIM_UNLIKELY(slash == NULL)) {
-        return false;
-    }
-    size_t size = (size_t)(slash - address.data);
-    *ret_type = mim_slice_of(address.data, size);
-    *ret_id = mim_slice_of(slash + 1, address.size - size - 1);
-    return true;
-}
-
 /** One option into the request. False: the error is written. */
 static bool option_take(struct mim_call *call, struct mim_slice name, struct mim_slice value,
                         struct mim_request *request) {
@@ -130,9 +118,8 @@ enum mim_verdict_of_call mim_cmd_do(struct mim_call *call) {
             return MIM_CALL_DONE;
         }
     }
-    struct mim_request request = {.command = call->arguments[2]};
-    if (MIM_UNLIKELY(!address_split(call->arguments[1], &request.type, &request.id))) {
-        mim_reply_errorf(call->reply, "ERR", "the aggregate must be given as type/id");
+    struct mim_request request = {.ahead = call->ahead, .command = call->arguments[2]};
+    if (MIM_UNLIKELY(!mim_call_address(call, &request.type, &request.id))) {
         return MIM_CALL_DONE;
     }
     if (MIM_UNLIKELY(!request_parse(call, &request))) {

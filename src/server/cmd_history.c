@@ -5,17 +5,6 @@
 
 #include "server/past.h"
 
-static bool split_address(struct mim_slice address, struct mim_slice *ret_type, struct mim_slice *ret_id) {
-    const uint8_t *slash = memchr(address.data, '/', address.size);
-    if (slash == NULL) {
-        return false;
-    }
-    size_t size = (size_t)(slash - address.data);
-    *ret_type = mim_slice_of(address.data, size);
-    *ret_id = mim_slice_of(slash + 1, address.size - size - 1);
-    return true;
-}
-
 static enum mim_verdict_of_call answer_error(struct mim_call *call, const char *text) {
     mim_reply_errorf(call->reply, "ERR", "%s", text);
     return MIM_CALL_DONE;
@@ -45,7 +34,7 @@ static int option_scope(struct mim_call *call, const struct history_options *opt
     if (mim_word_is(word, "TYPE")) {
         return mim_event_filter_type(options->filter, engine, value, reterr);
     }
-    if (!split_address(value, &type, &id)) {
+    if (!mim_address_split(value, &type, &id)) {
         return mim_error_set(reterr, MIM_E_INVALID, "the stream must be given as type/id");
     }
     return mim_event_filter_stream(options->filter, engine, type, id, reterr);
@@ -121,7 +110,7 @@ static int job_aim(struct mim_call *call, struct mim_past_job *job, struct mim_e
     struct mim_slice address = call->arguments[1];
     struct mim_slice type;
     struct mim_slice id;
-    if (!split_address(address, &type, &id)) {
+    if (!mim_address_split(address, &type, &id)) {
         return mim_error_set(reterr, MIM_E_INVALID, "the aggregate must be given as type/id");
     }
     int rc = mim_engine_tip(call->server->engine, type, id, &job->aggregate, &job->stream, &job->tip, reterr);

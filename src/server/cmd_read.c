@@ -4,29 +4,21 @@
 
 #include "server/internal.h"
 
-static bool address_of(struct mim_call *call, struct mim_slice *ret_type, struct mim_slice *ret_id) {
-    struct mim_slice address = call->arguments[1];
-    const uint8_t *slash = memchr(address.data, '/', address.size);
-    if (slash == NULL) {
-        mim_reply_errorf(call->reply, "ERR", "the aggregate must be given as type/id");
-        return false;
-    }
-    size_t size = (size_t)(slash - address.data);
-    *ret_type = mim_slice_of(address.data, size);
-    *ret_id = mim_slice_of(slash + 1, address.size - size - 1);
-    return true;
-}
-
 /** The JSON of the named aggregate into server->scratch. True: it exists. Otherwise the answer is written. */
 static bool state_fetch(struct mim_call *call, mim_version_t *ret_version) {
     struct mim_server *server = call->server;
     struct mim_slice type;
     struct mim_slice id;
-    if (!address_of(call, &type, &id)) {
+    server->scratch.size = 0;
+    if (call->ahead != NULL && mim_engine_ahead_found(server->engine, call->ahead)) {
+        mim_engine_state(server->engine, &server->appender, (unsigned)call->ahead->aggregate, call->ahead->stream,
+                         &server->scratch, ret_version, &call->gate);
+        return true;
+    }
+    if (!mim_call_address(call, &type, &id)) {
         return false;
     }
     struct mim_error error = {0};
-    server->scratch.size = 0;
     int rc =
         mim_engine_get(server->engine, &server->appender, type, id, &server->scratch, ret_version, &call->gate, &error);
     if (rc == MIM_E_NOT_FOUND) {

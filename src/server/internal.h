@@ -188,7 +188,8 @@ struct mim_call {
     const struct mim_command *command;
     const struct mim_slice *arguments; /* [0] is the command's name */
     size_t count;
-    mim_lsn_t gate; /* handler: what has to be durable before the reply leaves; 0 when nothing */
+    const struct mim_ahead *ahead; /* what was looked up of an address in arguments[1], or NULL */
+    mim_lsn_t gate;                /* handler: what has to be durable before the reply leaves; 0 when nothing */
 };
 
 struct mim_server {
@@ -334,6 +335,8 @@ MIM_CHECKED int mim_acl_reload(struct mim_server *server, struct mim_error *rete
 /* permission.c */
 /** Whether the call's user may do it, before its handler. False: NOPERM is written. */
 bool mim_permission_check(struct mim_call *call);
+/** Type and id that arguments[1] names. False: it names none, and the error is written. */
+bool mim_call_address(struct mim_call *call, struct mim_slice *ret_type, struct mim_slice *ret_id);
 /** For filters of events and for commands: which streams the session's user, as he is then, may read or write. */
 struct mim_permits mim_permission_reads(struct mim_session *session);
 struct mim_permits mim_permission_writes(struct mim_session *session);

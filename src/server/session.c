@@ -180,6 +180,19 @@ static void reply_unknown(struct mim_call *call) {
                      (int)(name.size < 100 ? name.size : 100), (const char *)name.data, beginning);
 }
 
+bool mim_call_address(struct mim_call *call, struct mim_slice *ret_type, struct mim_slice *ret_id) {
+    if (MIM_LIKELY(call->ahead != NULL && call->ahead->id.data != NULL)) {
+        *ret_type = call->ahead->type;
+        *ret_id = call->ahead->id;
+        return true;
+    }
+    bool good = mim_address_split(call->arguments[1], ret_type, ret_id);
+    if (MIM_UNLIKELY(!good)) {
+        mim_reply_errorf(call->reply, "ERR", "the aggregate must be given as type/id");
+    }
+    return good;
+}
+
 /** What is checked before any handler. True: go on. Otherwise the error is written. */
 static bool call_admitted(struct mim_call *call) {
     const struct mim_command *command = call->command;
@@ -251,14 +264,18 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
 
 /** Executes the parsed request at `data`. False: not now, the session has stalled. */
 static bool dispatch(struct mim_session *session, const uint8_t *data, const struct mim_resp_span *spans,
-                     uint32_t count) {
+                     uint32_t count, const struct mim_ahead *ahead) {
     struct mim_server *server = session->server;
     MIM_ASSERT(count <= MIM_ARGUMENTS_MAX);
     for (uint32_t i = 0; i < count; i++) {
         server->arguments[i] = mim_slice_of(data + spans[i].offset, spans[i].size);
     }
-    struct mim_call call = {
-        .server = server, .session = session, .reply = &session->reply, .arguments = server->arguments, .count = count};
+    struct mim_call call = {.server = server,
+                            .session = session,
+                            .reply = &session->reply,
+                            .arguments = server->arguments,
+                            .count = count,
+                            .ahead = ahead};
     size_t before = session->reply.out.size;
     enum mim_verdict_of_call verdict = call_run(&call);
     session->admitted = verdict == MIM_CALL_AGAIN;
@@ -303,8 +320,7 @@ static bool goes_on(struct mim_session *session) {
 
 /** Fetches what the requests will touch: a miss of one is waited for together with those of the others. */
 static void look_ahead(struct mim_server *server, const uint8_t *data, const struct mim_resp_short *requests,
-                       uint32_t count) {
-    struct mim_ahead ahead[AHEAD_MAX];
+                       uint32_t count, struct mim_ahead ahead[AHEAD_MAX]) {
     size_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct mim_resp_span *address = &requests[i].spans[1];
@@ -326,6 +342,7 @@ static void look_ahead(struct mim_server *server, const uint8_t *data, const str
  *  parser, or the session has stalled or ends. */
 static size_t consume_short(struct mim_session *session, const uint8_t *data, size_t size) {
     struct mim_resp_short requests[AHEAD_MAX];
+    struct mim_ahead ahead[AHEAD_MAX];
     size_t at = 0;
     uint32_t count = AHEAD_MAX;
     while (count == AHEAD_MAX) {
@@ -335,11 +352,13 @@ static size_t consume_short(struct mim_session *session, const uint8_t *data, si
              count++) {
             parsed += requests[count].size;
         }
-        if (count > 1 && session->server->phase == MIM_PHASE_SERVING) {
-            look_ahead(session->server, data + at, requests, count);
+        bool looks = count > 1 && session->server->phase == MIM_PHASE_SERVING;
+        if (looks) {
+            look_ahead(session->server, data + at, requests, count, ahead);
         }
         for (uint32_t i = 0; i < count; i++) {
-            if (MIM_UNLIKELY(!dispatch(session, data + at, requests[i].spans, requests[i].count))) {
+            if (MIM_UNLIKELY(
+                    !dispatch(session, data + at, requests[i].spans, requests[i].count, looks ? &ahead[i] : NULL))) {
                 return at;
             }
             at += requests[i].size;
@@ -376,7 +395,7 @@ size_t mim_session_consume(struct mim_session *session, uint8_t *data, size_t si
             session->request_ready = session->parser.count > 0;
         }
         if (MIM_LIKELY(session->request_ready) &&
-            MIM_UNLIKELY(!dispatch(session, data + at, session->parser.spans, session->parser.count))) {
+            MIM_UNLIKELY(!dispatch(session, data + at, session->parser.spans, session->parser.count, NULL))) {
             break;
         }
         session->request_ready = false;

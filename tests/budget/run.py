@@ -55,7 +55,7 @@ def measure(driver):
         out = os.path.join(folder, "out")
         done = subprocess.run(
             ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--toggle-collect=budget_count_*",
-             "--dump-before=budget_mark", driver], capture_output=True, text=True, check=False, timeout=240)
+             "--dump-before=budget_mark*", driver], capture_output=True, text=True, check=False, timeout=240)
         if done.returncode != 0:
             raise RuntimeError(f"the driver failed under callgrind:\n{done.stdout}{done.stderr}")
         phases = [line.split() for line in done.stdout.splitlines()]
