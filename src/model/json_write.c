@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/words.h"
 #include "model/field.h"
 
 /** Comma or nothing before the next value or key. */
@@ -118,14 +119,9 @@ void mim_json_name(struct mim_json *j, const char *name) {
 void mim_json_key(struct mim_json *j, const char *key) { mim_json_key_string(j, mim_string_of(key)); }
 
 void mim_json_u64(struct mim_json *j, uint64_t value) {
-    char digits[20];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
     separate(j);
-    mim_buffer_append(j->out, digits + at, sizeof(digits) - at);
+    mim_buffer_reserve(j->out, MIM_DIGITS_MAX);
+    j->out->size += mim_digits(value, (char *)j->out->data + j->out->size);
 }
 
 void mim_json_i64(struct mim_json *j, int64_t value) {

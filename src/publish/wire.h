@@ -4,19 +4,8 @@
 #define MIM_PUBLISH_WIRE_H
 
 #include "base/bytes.h"
+#include "base/words.h"
 #include "model/codec.h"
-
-#define MIM_WIRE_DIGITS 20u
-
-/** Decimal digits at the end of ret_digits; returns how many. */
-static inline size_t mim_wire_digits(uint64_t value, uint8_t ret_digits[MIM_WIRE_DIGITS]) {
-    size_t size = 0;
-    do {
-        ret_digits[MIM_WIRE_DIGITS - ++size] = (uint8_t)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    return size;
-}
 
 static inline void mim_wire_end(uint8_t *at) {
     at[0] = '\r';
@@ -24,14 +13,12 @@ static inline void mim_wire_end(uint8_t *at) {
 }
 
 static inline void mim_wire_head(struct mim_buffer *out, char kind, uint64_t value) {
-    uint8_t digits[MIM_WIRE_DIGITS];
-    size_t size = mim_wire_digits(value, digits);
-    mim_buffer_reserve(out, size + 3);
+    mim_buffer_reserve(out, MIM_DIGITS_MAX + 3);
     uint8_t *at = out->data + out->size;
-    *at++ = (uint8_t)kind;
-    memcpy(at, digits + MIM_WIRE_DIGITS - size, size);
+    *at = (uint8_t)kind;
+    size_t size = 1 + mim_digits(value, (char *)at + 1);
     mim_wire_end(at + size);
-    out->size += size + 3;
+    out->size += size + 2;
 }
 
 static inline void mim_wire_bulk(struct mim_buffer *out, struct mim_slice value) {
@@ -47,9 +34,8 @@ static inline void mim_wire_bulk(struct mim_buffer *out, struct mim_slice value)
 static inline void mim_wire_text(struct mim_buffer *out, const char *text) { mim_wire_bulk(out, mim_slice_text(text)); }
 
 static inline void mim_wire_number(struct mim_buffer *out, uint64_t value) {
-    uint8_t digits[MIM_WIRE_DIGITS];
-    size_t size = mim_wire_digits(value, digits);
-    mim_wire_bulk(out, mim_slice_of(digits + MIM_WIRE_DIGITS - size, size));
+    char digits[MIM_DIGITS_MAX];
+    mim_wire_bulk(out, mim_slice_of(digits, mim_digits(value, digits)));
 }
 
 /** "type:id" or "type/id". */

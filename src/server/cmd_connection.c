@@ -156,7 +156,7 @@ static void client_setinfo(struct mim_call *call) {
 static bool kill_matches(const struct mim_session *session, struct mim_slice what, struct mim_slice value) {
     if (mim_word_is(what, "ID")) {
         char id[24];
-        return mim_slice_equal(value, mim_slice_of(id, mim_resp_digits(session->id, id)));
+        return mim_slice_equal(value, mim_slice_of(id, mim_digits(session->id, id)));
     }
     return mim_slice_equal(value, mim_slice_text(session->address));
 }

@@ -82,8 +82,8 @@ enum mim_verdict_of_call mim_cmd_role(struct mim_call *call) {
             }
             mim_reply_array(call->reply, 3);
             mim_reply_text(call->reply, host);
-            mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits(feed->feed.port, text)));
-            mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits(feed->feed.acked_position, text)));
+            mim_reply_bulk(call->reply, mim_slice_of(text, mim_digits(feed->feed.port, text)));
+            mim_reply_bulk(call->reply, mim_slice_of(text, mim_digits(feed->feed.acked_position, text)));
         }
     }
     return MIM_CALL_DONE;

@@ -17,8 +17,8 @@ enum mim_verdict_of_call mim_cmd_time(struct mim_call *call) {
     int64_t now = call->server->clock.wall_ms(call->server->clock.context);
     char text[24];
     mim_reply_array(call->reply, 2);
-    mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits((uint64_t)(now / 1000), text)));
-    mim_reply_bulk(call->reply, mim_slice_of(text, mim_resp_digits((uint64_t)(now % 1000) * 1000, text)));
+    mim_reply_bulk(call->reply, mim_slice_of(text, mim_digits((uint64_t)(now / 1000), text)));
+    mim_reply_bulk(call->reply, mim_slice_of(text, mim_digits((uint64_t)(now % 1000) * 1000, text)));
     return MIM_CALL_DONE;
 }
 
@@ -79,7 +79,7 @@ static bool glob_matches(struct mim_slice pattern, const char *name) {
 #define CONFIG_VALUE_SIZE 128u
 
 static void number_text(uint64_t value, char ret_text[CONFIG_VALUE_SIZE]) {
-    ret_text[mim_resp_digits(value, ret_text)] = '\0';
+    ret_text[mim_digits(value, ret_text)] = '\0';
 }
 
 static void text_text(const char *value, char ret_text[CONFIG_VALUE_SIZE]) {

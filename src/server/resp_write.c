@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/words.h"
+
 #define ERROR_TEXT_MAX 400u
 
 static inline uint8_t *room(struct mim_reply *reply, size_t size) {
@@ -14,35 +16,11 @@ static inline uint8_t *room(struct mim_reply *reply, size_t size) {
     return reply->out.data + reply->out.size;
 }
 
-static const char DIGIT_PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                  "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                  "8081828384858687888990919293949596979899";
-
-static inline size_t digits(uint64_t value, char *ret_text) {
-    char text[20];
-    size_t at = sizeof(text);
-    while (value >= 100) {
-        at -= 2;
-        memcpy(text + at, DIGIT_PAIRS + (value % 100) * 2, 2);
-        value /= 100;
-    }
-    if (value >= 10) {
-        at -= 2;
-        memcpy(text + at, DIGIT_PAIRS + value * 2, 2);
-    } else {
-        text[--at] = (char)('0' + value);
-    }
-    memcpy(ret_text, text + at, sizeof(text) - at);
-    return sizeof(text) - at;
-}
-
-size_t mim_resp_digits(uint64_t value, char *ret_text) { return digits(value, ret_text); }
-
 /** mark, number, CR LF */
 static void header(struct mim_reply *reply, char mark, uint64_t value) {
     char *at = (char *)room(reply, MIM_RESP_NUMBER_SIZE_MAX);
     at[0] = mark;
-    size_t size = 1 + digits(value, at + 1);
+    size_t size = 1 + mim_digits(value, at + 1);
     memcpy(at + size, "\r\n", 2);
     reply->out.size += size + 2;
 }
@@ -165,10 +143,10 @@ void mim_reply_boolean(struct mim_reply *reply, bool value) {
 void mim_reply_pair(struct mim_reply *reply, uint64_t first, uint64_t second) {
     char *at = (char *)room(reply, 4 + 2 * MIM_RESP_NUMBER_SIZE_MAX);
     memcpy(at, "*2\r\n:", 5);
-    size_t size = 5 + digits(first, at + 5);
+    size_t size = 5 + mim_digits(first, at + 5);
     memcpy(at + size, "\r\n:", 3);
     size += 3;
-    size += digits(second, at + size);
+    size += mim_digits(second, at + size);
     memcpy(at + size, "\r\n", 2);
     reply->out.size += size + 2;
 }

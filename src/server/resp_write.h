@@ -19,9 +19,6 @@ struct mim_reply {
 
 #define MIM_RESP_NUMBER_SIZE_MAX 24u
 
-/** Decimal digits of a number; returns the size. Room for 20 bytes. */
-size_t mim_resp_digits(uint64_t value, char *ret_text);
-
 void mim_reply_simple(struct mim_reply *reply, const char *text);
 /** "-PREFIX text": control characters become spaces, so that a reply stays one line. */
 void mim_reply_error(struct mim_reply *reply, const char *prefix, struct mim_slice text);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -26,6 +27,34 @@ static void test_numbers(void **state) {
     assert_false(mim_word_number(mim_slice_text("g"), 16, &value));
 }
 
+static void digits_agree(uint64_t value) {
+    char wanted[32];
+    char text[MIM_DIGITS_MAX + 1];
+    int size = snprintf(wanted, sizeof(wanted), "%llu", (unsigned long long)value);
+    memset(text, '#', sizeof(text));
+    assert_int_equal(mim_digits(value, text), size);
+    assert_memory_equal(text, wanted, (size_t)size);
+    assert_int_equal(text[size], '#');
+}
+
+static void test_digits(void **state) {
+    (void)state;
+    uint64_t power = 1;
+    for (unsigned i = 0; i < 20; i++, power *= 10) {
+        digits_agree(power - 1);
+        digits_agree(power);
+        digits_agree(power + 1);
+    }
+    for (unsigned bit = 0; bit < 64; bit++) {
+        digits_agree((1ull << bit) - 1);
+        digits_agree(1ull << bit);
+    }
+    digits_agree(UINT64_MAX);
+    for (uint64_t value = 0; value < 100000; value += 7) {
+        digits_agree(value);
+    }
+}
+
 static void test_cases(void **state) {
     (void)state;
     static const struct {
@@ -45,6 +74,7 @@ static void test_cases(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_digits),
         cmocka_unit_test(test_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
