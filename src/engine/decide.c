@@ -41,8 +41,9 @@ static void *emit(struct mim_decision *d, const struct mim_compiled_event *compi
 }
 
 void *mim_emit(struct mim_decision *d, const struct mim_event_type *event) {
-    const struct mim_compiled_event *compiled = mim_compiled_event_of(d->host.engine->compiled, event);
-    MIM_ASSERT(compiled != NULL && compiled->aggregate == d->command->aggregate); /* its state is of that type */
+    const struct mim_compiled_event *compiled =
+        mim_compiled_event_in(d->host.engine->compiled, d->command->aggregate, event);
+    MIM_ASSERT(compiled != NULL); /* its state is of that type */
     return emit(d, compiled, (struct mim_string){0});
 }
 

@@ -77,7 +77,10 @@ const struct mim_compiled_command *mim_compiled_command(const struct mim_compile
 /** By name and schema version; version 0: the highest version there is. Finds retired ones too. */
 const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *compiled, unsigned aggregate,
                                                     struct mim_slice name, uint32_t version);
-/** An event of today by its descriptor's place in the model's table: no scan over events. NULL: not one of the model. */
+/** An event of today by its descriptor's place in the model's table: no scan over events. NULL: not one of the model, or of
+ *  the aggregate type. */
+const struct mim_compiled_event *mim_compiled_event_in(const struct mim_compiled *compiled, unsigned aggregate,
+                                                       const struct mim_event_type *type);
 const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
                                                        const struct mim_event_type *type);
 const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,

@@ -56,17 +56,21 @@ static int64_t place_of(const void *entry, const void *table, uint32_t count, si
     return distance < count * size && distance % size == 0 ? (int64_t)(distance / size) : -1;
 }
 
-const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
+const struct mim_compiled_event *mim_compiled_event_in(const struct mim_compiled *compiled, unsigned aggregate,
                                                        const struct mim_event_type *type) {
     /* An aggregate's events of today are one array in the model and, in the same order, one in the compiled model. */
-    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
-        const struct mim_aggregate_type *aggregate = &compiled->model->aggregates[i];
-        int64_t place = place_of(type, aggregate->events, aggregate->event_count, sizeof(*type));
-        if (place >= 0) {
-            return &compiled->events[compiled->first_event[i] + (uint32_t)place];
-        }
+    const struct mim_aggregate_type *described = &compiled->model->aggregates[aggregate];
+    int64_t place = place_of(type, described->events, described->event_count, sizeof(*type));
+    return place < 0 ? NULL : &compiled->events[compiled->first_event[aggregate] + (uint32_t)place];
+}
+
+const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled *compiled,
+                                                       const struct mim_event_type *type) {
+    const struct mim_compiled_event *event = NULL;
+    for (uint32_t i = 0; event == NULL && i < compiled->model->aggregate_count; i++) {
+        event = mim_compiled_event_in(compiled, i, type);
     }
-    return NULL;
+    return event;
 }
 
 const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,

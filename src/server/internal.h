@@ -188,6 +188,7 @@ struct mim_call {
     const struct mim_command *command;
     const struct mim_slice *arguments; /* [0] is the command's name */
     size_t count;
+    uint16_t index;                /* the command's; MIM_COMMAND_NONE: unknown */
     const struct mim_ahead *ahead; /* what was looked up of an address in arguments[1], or NULL */
     mim_lsn_t gate;                /* handler: what has to be durable before the reply leaves; 0 when nothing */
 };

@@ -119,62 +119,43 @@ static enum mim_resp_result parse_start(struct mim_resp_parser *parser, const ui
 
 static inline unsigned digit_of(uint8_t c) { return (unsigned)c - '0'; }
 
-/** The usual case: arguments of up to 99 bytes that are all there. Stops before the first that is not so; what is wrong
- *  with it is for parse_bulks to say. Returns how many there were; *offset moves behind them. */
-static inline uint32_t short_bulks(const struct mim_resp_limits *limits, const uint8_t *data, size_t size,
-                                   uint32_t wanted, size_t *offset, struct mim_resp_span *ret_spans) {
-    const uint8_t *at = data + *offset;
-    const uint8_t *end = data + (size < limits->request_size_max ? size : limits->request_size_max);
-    uint32_t count = 0;
-    while (count < wanted && end - at >= 6 && at[0] == '$') {
-        size_t bulk = digit_of(at[1]);
-        const uint8_t *from = at + 4;
-        if (mim_get16(at + 2) != CRLF) {
-            bulk = bulk * 10 + digit_of(at[2]);
-            from = at + 5;
-            if (digit_of(at[2]) > 9 || mim_get16(at + 3) != CRLF) {
-                break;
-            }
-        }
-        if (digit_of(at[1]) > 9 || bulk > limits->argument_size_max || (size_t)(end - from) < bulk + 2 ||
-            mim_get16(from + bulk) != CRLF) {
-            break;
-        }
-        ret_spans[count++] = (struct mim_resp_span){.offset = (uint32_t)(from - data), .size = (uint32_t)bulk};
-        at = from + bulk + 2;
+/** "<mark>digits CR LF" with one or two digits, of which at least six bytes are there. NULL: it is something else. */
+static inline const uint8_t *short_number(const uint8_t *at, char mark, size_t *ret_value) {
+    size_t value = digit_of(at[1]);
+    bool good = at[0] == (uint8_t)mark && value <= 9;
+    if (mim_get16(at + 2) == CRLF) {
+        *ret_value = value;
+        return good ? at + 4 : NULL;
     }
-    *offset = (size_t)(at - data);
-    return count;
-}
-
-static void parse_short_bulks(struct mim_resp_parser *parser, const uint8_t *data, size_t size) {
-    uint32_t room = parser->capacity - parser->count;
-    uint32_t count = short_bulks(&parser->limits, data, size, parser->remaining < room ? parser->remaining : room,
-                                 &parser->offset, parser->spans + parser->count);
-    parser->count += count;
-    parser->remaining -= count;
+    *ret_value = value * 10 + digit_of(at[2]);
+    return good && digit_of(at[2]) <= 9 && mim_get16(at + 3) == CRLF ? at + 5 : NULL;
 }
 
 bool mim_resp_parse_short(const struct mim_resp_limits *limits, const uint8_t *data, size_t size,
                           struct mim_resp_short *ret_request) {
-    if (size < 4 || data[0] != '*' || mim_get16(data + 2) != CRLF) {
+    const uint8_t *end = data + (size < limits->request_size_max ? size : limits->request_size_max);
+    size_t count = 0;
+    const uint8_t *at = end - data < 6 ? NULL : short_number(data, '*', &count);
+    if (at == NULL || count == 0 || count > MIM_RESP_SHORT_ARGUMENTS || count > limits->arguments_max) {
         return false;
     }
-    uint32_t count = digit_of(data[1]);
-    if (count == 0 || count > MIM_RESP_SHORT_ARGUMENTS || count > limits->arguments_max) {
-        return false;
+    for (size_t i = 0; i < count; i++) {
+        size_t bulk = 0;
+        const uint8_t *from = end - at < 6 ? NULL : short_number(at, '$', &bulk);
+        if (from == NULL || bulk > limits->argument_size_max || (size_t)(end - from) < bulk + 2 ||
+            mim_get16(from + bulk) != CRLF) {
+            return false;
+        }
+        ret_request->arguments[i] = mim_slice_of(from, bulk);
+        at = from + bulk + 2;
     }
-    size_t offset = 4;
-    ret_request->count = short_bulks(limits, data, size, count, &offset, ret_request->spans);
-    ret_request->size = (uint32_t)offset;
-    return ret_request->count == count;
+    ret_request->count = (uint32_t)count;
+    ret_request->size = (uint32_t)(at - data);
+    return true;
 }
 
 /** All that is there of an array's arguments. */
 static enum mim_resp_result parse_bulks(struct mim_resp_parser *parser, const uint8_t *data, size_t size) {
-    if (parser->state == PARSE_BULK_HEADER) {
-        parse_short_bulks(parser, data, size);
-    }
     while (parser->remaining > 0) {
         size_t at = parser->offset;
         if (parser->state == PARSE_BULK_HEADER) {

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
+
 /** Bounds of one request. Sizes below 4 GiB. */
 struct mim_resp_limits {
     uint32_t arguments_max;
@@ -55,11 +57,11 @@ void mim_resp_deinit(struct mim_resp_parser *parser);
 enum mim_resp_result mim_resp_parse(struct mim_resp_parser *parser, uint8_t *data, size_t size);
 
 /** A request that is there whole, with few and short arguments: understood in one pass, without the parser's state. */
-#define MIM_RESP_SHORT_ARGUMENTS 8u
+#define MIM_RESP_SHORT_ARGUMENTS 16u
 struct mim_resp_short {
-    uint32_t size;  /* bytes of the request */
-    uint32_t count; /* 1 to MIM_RESP_SHORT_ARGUMENTS */
-    struct mim_resp_span spans[MIM_RESP_SHORT_ARGUMENTS];
+    uint32_t size;                                        /* bytes of the request */
+    uint32_t count;                                       /* 1 to MIM_RESP_SHORT_ARGUMENTS */
+    struct mim_slice arguments[MIM_RESP_SHORT_ARGUMENTS]; /* borrowed from the request */
 };
 
 /** False: the request at data[0..size) is not of that kind (or broken): it is for mim_resp_parse. */

@@ -247,12 +247,13 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
         }
         return MIM_CALL_DONE;
     }
-    struct mim_command_stats *stats = &server->stats[mim_command_index(call->command)];
+    call->index = mim_command_index(call->command);
+    struct mim_command_stats *stats = &server->stats[call->index];
     if (MIM_UNLIKELY(!call_admitted(call))) {
         stats->rejected++;
         return MIM_CALL_DONE;
     }
-    call->session->last_command = mim_command_index(call->command);
+    call->session->last_command = call->index;
     enum mim_verdict_of_call verdict = call->command->handler(call);
     if (verdict == MIM_CALL_AGAIN || verdict == MIM_CALL_SILENT) {
         MIM_ASSERT(call->reply->out.size == before);
@@ -262,19 +263,16 @@ static enum mim_verdict_of_call call_run(struct mim_call *call) {
     return verdict;
 }
 
-/** Executes the parsed request at `data`. False: not now, the session has stalled. */
-static bool dispatch(struct mim_session *session, const uint8_t *data, const struct mim_resp_span *spans,
-                     uint32_t count, const struct mim_ahead *ahead) {
+/** Executes a parsed request. False: not now, the session has stalled. */
+static bool dispatch(struct mim_session *session, const struct mim_slice *arguments, uint32_t count,
+                     const struct mim_ahead *ahead) {
     struct mim_server *server = session->server;
-    MIM_ASSERT(count <= MIM_ARGUMENTS_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        server->arguments[i] = mim_slice_of(data + spans[i].offset, spans[i].size);
-    }
     struct mim_call call = {.server = server,
                             .session = session,
                             .reply = &session->reply,
-                            .arguments = server->arguments,
+                            .arguments = arguments,
                             .count = count,
+                            .index = MIM_COMMAND_NONE,
                             .ahead = ahead};
     size_t before = session->reply.out.size;
     enum mim_verdict_of_call verdict = call_run(&call);
@@ -293,14 +291,24 @@ static bool dispatch(struct mim_session *session, const uint8_t *data, const str
     if (MIM_UNLIKELY(verdict == MIM_CALL_CLOSE)) {
         session->closing = true;
     }
-    uint16_t index = call.command == NULL ? MIM_COMMAND_NONE : mim_command_index(call.command);
     if (MIM_LIKELY(session->reply.out.size != before)) {
         uint64_t end = session->output_base + session->reply.out.size;
-        if (MIM_UNLIKELY(mim_holdback_add(&session->holdback, end, call.gate, session->received_ns, index) != 0)) {
+        if (MIM_UNLIKELY(mim_holdback_add(&session->holdback, end, call.gate, session->received_ns, call.index) != 0)) {
             session->doomed = true;
         }
     }
     return true;
+}
+
+/** The same of the parser's request, which begins at `data`. */
+static bool dispatch_parsed(struct mim_session *session, const uint8_t *data) {
+    const struct mim_resp_parser *parser = &session->parser;
+    struct mim_slice *arguments = session->server->arguments;
+    MIM_ASSERT(parser->count <= MIM_ARGUMENTS_MAX);
+    for (uint32_t i = 0; i < parser->count; i++) {
+        arguments[i] = mim_slice_of(data + parser->spans[i].offset, parser->spans[i].size);
+    }
+    return dispatch(session, arguments, parser->count, NULL);
 }
 
 static bool output_is_full(const struct mim_session *session) {
@@ -319,16 +327,11 @@ static bool goes_on(struct mim_session *session) {
 #define AHEAD_MAX 16u
 
 /** Fetches what the requests will touch: a miss of one is waited for together with those of the others. */
-static void look_ahead(struct mim_server *server, const uint8_t *data, const struct mim_resp_short *requests,
-                       uint32_t count, struct mim_ahead ahead[AHEAD_MAX]) {
-    size_t at = 0;
+static void look_ahead(struct mim_server *server, const struct mim_resp_short *requests, uint32_t count,
+                       struct mim_ahead ahead[AHEAD_MAX]) {
     for (uint32_t i = 0; i < count; i++) {
-        const struct mim_resp_span *address = &requests[i].spans[1];
-        mim_engine_ahead_index(server->engine,
-                               requests[i].count < 2 ? (struct mim_slice){0}
-                                                     : mim_slice_of(data + at + address->offset, address->size),
+        mim_engine_ahead_index(server->engine, requests[i].count < 2 ? (struct mim_slice){0} : requests[i].arguments[1],
                                &ahead[i]);
-        at += requests[i].size;
     }
     for (uint32_t i = 0; i < count; i++) {
         mim_engine_ahead_slot(server->engine, &ahead[i]);
@@ -354,11 +357,10 @@ static size_t consume_short(struct mim_session *session, const uint8_t *data, si
         }
         bool looks = count > 1 && session->server->phase == MIM_PHASE_SERVING;
         if (looks) {
-            look_ahead(session->server, data + at, requests, count, ahead);
+            look_ahead(session->server, requests, count, ahead);
         }
         for (uint32_t i = 0; i < count; i++) {
-            if (MIM_UNLIKELY(
-                    !dispatch(session, data + at, requests[i].spans, requests[i].count, looks ? &ahead[i] : NULL))) {
+            if (MIM_UNLIKELY(!dispatch(session, requests[i].arguments, requests[i].count, looks ? &ahead[i] : NULL))) {
                 return at;
             }
             at += requests[i].size;
@@ -394,8 +396,7 @@ size_t mim_session_consume(struct mim_session *session, uint8_t *data, size_t si
             }
             session->request_ready = session->parser.count > 0;
         }
-        if (MIM_LIKELY(session->request_ready) &&
-            MIM_UNLIKELY(!dispatch(session, data + at, session->parser.spans, session->parser.count, NULL))) {
+        if (MIM_LIKELY(session->request_ready) && MIM_UNLIKELY(!dispatch_parsed(session, data + at))) {
             break;
         }
         session->request_ready = false;

@@ -277,7 +277,10 @@ static void test_short_requests_are_understood_alike(void **state) {
             assert_int_equal(mim_resp_parse(&parser, input, size), MIM_RESP_READY);
             assert_int_equal(parser.offset, request.size);
             assert_int_equal(parser.count, request.count);
-            assert_memory_equal(parser.spans, request.spans, request.count * sizeof(request.spans[0]));
+            for (uint32_t i = 0; i < request.count; i++) {
+                assert_ptr_equal(request.arguments[i].data, input + parser.spans[i].offset);
+                assert_int_equal(request.arguments[i].size, parser.spans[i].size);
+            }
             mim_resp_deinit(&parser);
             understood++;
         }
