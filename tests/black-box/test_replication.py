@@ -508,7 +508,7 @@ def publication(t):
 
         worker = threading.Thread(target=load)
         worker.start()
-        time.sleep(0.4)
+        wait_for(lambda acknowledged=acknowledged: len(acknowledged) >= 500, 60, "acknowledged commands")
         server.kill()
         worker.join(20)
         equal(asked(follower, "REPLICAOF", "NO", "ONE"), "OK", "promotion")
