@@ -117,6 +117,7 @@ static const struct config_name {
     {"proto-max-bulk-len", false, 0},
     {"save", false, 0},
     {"seal-idle-ms", true, 60000},
+    {"spin-us", true, 1000000},
     {"sync-replicas", true, 64},
     {"timeout", true, 100000000},
     {"unixsocket", false, 0},
@@ -156,6 +157,8 @@ static void config_value(const struct mim_server *server, const char *name, char
         number_text(o->query_size_max, ret_text);
     } else if (strcmp(name, "seal-idle-ms") == 0) {
         number_text(o->seal_idle_ms, ret_text);
+    } else if (strcmp(name, "spin-us") == 0) {
+        number_text(o->spin_us, ret_text);
     } else if (strcmp(name, "sync-replicas") == 0) {
         number_text(o->sync_replicas, ret_text);
     } else if (strcmp(name, "timeout") == 0) {
@@ -203,8 +206,9 @@ static const struct config_name *config_find(struct mim_slice name) {
 static void config_apply(struct mim_server *server, const char *name, uint64_t value) {
     struct mim_server_options *o = &server->options;
     if (strcmp(name, "busy-poll-us") == 0) {
-        o->busy_poll_us = value;
-        atomic_store_explicit(&server->runners.busy_poll_ns, value * 1000, memory_order_relaxed);
+        o->busy_poll_us = value; /* the journal thread is told within a window */
+    } else if (strcmp(name, "spin-us") == 0) {
+        o->spin_us = value;
     } else if (strcmp(name, "follower-timeout") == 0) {
         o->follower_timeout_s = value == 0 ? 1 : (uint32_t)value;
     } else if (strcmp(name, "maxclients") == 0) {

@@ -181,6 +181,7 @@ static void section_journal(struct mim_server *server, struct mim_buffer *out) {
     line(out, "sync_mean_us:%.1f", steps == 0 ? 0.0 : (double)total / (double)steps / 1e3);
     line(out, "sync_max_us:%.1f", (double)max / 1e3);
     line(out, "lone_syncs:%llu", (ull)server->counters.lone_syncs);
+    line(out, "loop_spins:%llu", (ull)server->counters.spins);
     line(out, "segment_rolls:%llu", (ull)stats.rolls);
     line(out, "seal_frames:%llu", (ull)server->counters.seals);
     line(out, "spare_segment:%s", spare >= 0 && spare <= MIM_SPARE_CLAIMED ? spares[spare] : "?");

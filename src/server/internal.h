@@ -162,6 +162,7 @@ struct mim_server_counters {
     uint64_t turns, seals;
     uint64_t unknown;    /* held replies that were given up */
     uint64_t lone_syncs; /* syncs of the loop itself */
+    uint64_t spins;      /* looks of the loop that found nothing, instead of a sleep */
 };
 
 /** Whether one session alone sends requests. */
@@ -169,6 +170,16 @@ struct mim_lone {
     uint64_t session;  /* id of the last to have sent some */
     uint64_t since_ns; /* no other has since then */
     uint32_t turns;    /* of it that wrote, since then */
+};
+
+/** How the loop and the journal thread wait. A core with nothing to do halts, and to wake it takes long, above all in a
+ *  virtual machine: while requests come in quick succession, both spin for a while before they sleep. */
+struct mim_rest {
+    uint64_t activity;        /* changes with every byte that comes in and with every step of the runners */
+    uint64_t since_ns;        /* nothing to do since then */
+    uint64_t window_ns;       /* requests are counted since then */
+    uint64_t window_requests; /* as many there were then */
+    bool busy;                /* they came in quick succession in the window before */
 };
 
 struct mim_listener {
@@ -237,6 +248,7 @@ struct mim_server {
     struct event *wake_event, *tick_event, *seal_event, *term_event, *int_event;
     bool seal_armed;
     struct mim_lone lone;
+    struct mim_rest rest;
     uint32_t progress_seen;
     mim_lsn_t gate_seen;
     uint64_t now_ns; /* read once per turn, at its end, and at each read */

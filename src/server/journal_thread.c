@@ -96,7 +96,7 @@ static uint64_t writer_due_ns(struct mim_runners *runners) {
 /** Waits until the ring holds something, a sync is due, or the end. */
 static void journal_rest(struct mim_runners *runners) {
     uint64_t now = runners->clock.monotonic_ns(runners->clock.context);
-    uint64_t until = now + atomic_load_explicit(&runners->busy_poll_ns, memory_order_relaxed);
+    uint64_t until = now + atomic_load_explicit(&runners->spin_ns, memory_order_relaxed);
     while (now < until) {
         if (!ring_is_empty(runners->ring)) {
             return;

@@ -24,8 +24,8 @@ struct mim_runners {
     struct mim_storage storage;
     struct mim_clock clock;
     uint64_t segment_size_max;
-    _Atomic uint64_t busy_poll_ns; /* the journal thread looks at the ring for this long before it sleeps */
-    int wake_fd;                   /* eventfd: written when the loop sleeps and something moved */
+    _Atomic uint64_t spin_ns; /* the journal thread looks at the ring for this long before it sleeps */
+    int wake_fd;              /* eventfd: written when the loop sleeps and something moved */
     bool journal_started, preparer_started;
     pthread_t journal, preparer;
     pthread_mutex_t writing;                      /* the writer is being stepped */

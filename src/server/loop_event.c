@@ -15,6 +15,9 @@
 #define LONE_NS      100000000u
 #define LONE_SLOW_NS 2000000u
 
+#define BUSY_WINDOW_NS  10000000u
+#define BUSY_REQUEST_NS 40000u /* a request each of these is a quick succession */
+
 static void on_wake(evutil_socket_t fd, short what, void *context) {
     (void)what;
     (void)context;
@@ -264,30 +267,54 @@ static void turn_end(struct mim_server *server) {
     }
 }
 
+/** How long to spin before sleeping. */
+static uint64_t spin_ns(const struct mim_server *server) {
+    uint64_t us = server->rest.busy ? server->options.spin_us : 0;
+    return (us > server->options.busy_poll_us ? us : server->options.busy_poll_us) * 1000u;
+}
+
+/** Looks now and then whether requests come in quick succession. */
+static void busy_look(struct mim_server *server) {
+    struct mim_rest *rest = &server->rest;
+    uint64_t passed = server->now_ns - rest->window_ns;
+    if (passed >= BUSY_WINDOW_NS) {
+        rest->busy = (server->counters.requests - rest->window_requests) * BUSY_REQUEST_NS >= passed;
+        rest->window_ns = server->now_ns;
+        rest->window_requests = server->counters.requests;
+        atomic_store_explicit(&server->runners.spin_ns, spin_ns(server), memory_order_relaxed);
+    }
+}
+
+/** True when the loop goes on looking though nothing has come yet. */
+static bool spins_on(struct mim_server *server) {
+    struct mim_rest *rest = &server->rest;
+    uint64_t now = mim_server_now(server);
+    uint64_t activity = server->counters.bytes_in + server->progress_seen;
+    if (activity != rest->activity) {
+        rest->activity = activity;
+        rest->since_ns = now;
+        busy_look(server);
+    }
+    return now - rest->since_ns < spin_ns(server);
+}
+
 /** True when the next turn may wait for sockets. */
-static bool may_wait(struct mim_server *server, uint64_t *busy_until) {
+static bool may_wait(struct mim_server *server) {
     if (!TAILQ_EMPTY(&server->fresh) || server->appender.open || mim_past_busy(server) ||
         mim_replication_busy(server) || (server->publisher != NULL && mim_publisher_busy(server->publisher))) {
         return false;
     }
-    if (server->options.busy_poll_us != 0) {
-        uint64_t now = mim_server_now(server);
-        if (server->counters.bytes_in + server->progress_seen != busy_until[1]) {
-            busy_until[1] = server->counters.bytes_in + server->progress_seen;
-            busy_until[0] = now + server->options.busy_poll_us * 1000u;
-        }
-        if (now < busy_until[0]) {
-            (void)sched_yield(); /* somebody may wait for this core */
-            return false;
-        }
+    if (spins_on(server)) {
+        server->counters.spins++;
+        (void)sched_yield(); /* somebody may wait for this core */
+        return false;
     }
     return mim_runners_sleep(&server->runners, server->progress_seen);
 }
 
 void mim_loop_run(struct mim_server *server) {
-    uint64_t busy_until[2] = {0, 0};
     while (server->phase < MIM_PHASE_STOPPED) {
-        bool wait = may_wait(server, busy_until);
+        bool wait = may_wait(server);
         (void)event_base_loop(server->base, wait ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
         if (wait) {
             mim_runners_awake(&server->runners);

@@ -18,6 +18,7 @@
 #define LOCK_TRIES      300u /* 3 s */
 #define FAILED_STOP_MS  500u /* after a storage error: the exit may not wait for a disk that hangs */
 #define CLEAN_STOP_MS   20000u
+#define SPIN_US         200u
 #define NOFILE_RESERVED 64u /* journal, snapshots, listeners, standbys, the spare one */
 #define PROGRESS_LOG_NS 2000000000ull
 
@@ -35,6 +36,7 @@ void mim_server_options_default(struct mim_server_options *ret_options) {
         .output_size_max = 32u << 20,
         .pipeline_max = 16384,
         .seal_idle_ms = 10,
+        .spin_us = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_US : 0, /* one core has others to serve meanwhile */
         .verify = MIM_VERIFY_EAGER,
         .snapshot_keep = 2,
         .snapshot_rate = 32,
@@ -179,7 +181,7 @@ static int runners_open(struct mim_server *server, struct mim_error *reterr) {
     runners->storage = server->storage;
     runners->clock = server->clock;
     runners->segment_size_max = server->options.writer.segment_size_max;
-    atomic_store_explicit(&runners->busy_poll_ns, server->options.busy_poll_us * 1000, memory_order_relaxed);
+    atomic_store_explicit(&runners->spin_ns, server->options.busy_poll_us * 1000, memory_order_relaxed);
     server->appender_ready = true;
     server->epoch = server->appender.epoch;
     server->seal_lsn = server->appender.next_lsn;

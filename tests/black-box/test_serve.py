@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from harness import BINARY, Process, check, command, equal, free_port, main, memimage, test
+from harness import BINARY, Process, Skip, check, command, equal, free_port, main, memimage, test, wait_for
 from ledger import deposit, digest, offline_digest, open_account, state, version
 from resp import Client, Closed, RespError, encode
 
@@ -109,6 +109,37 @@ def graceful_under_load(t):
     server.start()
     with server.client() as client:
         check(version(client, "a") >= acknowledged, "an acknowledged command is missing")
+
+
+@test("the loop spins while requests come in quick succession, never with --spin 0, and an idle server sleeps")
+def spinning(t):
+    if (os.cpu_count() or 1) < 2:
+        raise Skip("one core: it never spins by itself")
+    server = t.server()
+    with server.client() as c:
+        def spins():
+            return int(c.call("INFO", "journal").split("loop_spins:")[1].split()[0])
+
+        def loaded():
+            before = spins()
+            c.pipeline([("PING",)] * 5000)
+            return spins() > before
+
+        wait_for(loaded, 60, "a spin under load")
+        c.call("CONFIG", "SET", "spin-us", "0")
+        spins()
+        before = spins()
+        for _ in range(5):
+            c.pipeline([("PING",)] * 5000)
+        equal(spins(), before, "spins without leave to spin")
+        c.call("CONFIG", "SET", "spin-us", "200")
+        wait_for(loaded, 60, "a spin under load")
+        time.sleep(0.05)
+        equal(c.call("PING"), "PONG")  # ends the window: one request is no quick succession
+        time.sleep(0.05)
+        before = spins()
+        time.sleep(0.3)
+        equal(spins(), before, "spins of an idle server")
 
 
 @test("SHUTDOWN stops with status 0")
