@@ -48,6 +48,11 @@ MIM_CHECKED int mim_runners_start(struct mim_runners *runners, struct mim_error 
  *  end within `timeout_ms` (a disk that hangs): then nothing of it may be freed. */
 MIM_CHECKED int mim_runners_stop(struct mim_runners *runners, uint64_t timeout_ms);
 
+/** Asks the scheduler to give the calling thread short slices: one that does little at a time then comes soon when it
+ *  wakes, also where others use all the cores. Linux 6.12 and later know that of ordinary threads; otherwise nothing
+ *  happens. Threads and processes it makes have the usual slices. */
+void mim_thread_hasten(uint64_t slice_ns);
+
 /** Engine thread, after frames were sealed: wakes the journal thread if it sleeps. */
 void mim_runners_wake_journal(struct mim_runners *runners);
 

@@ -15,8 +15,10 @@
 #define LONE_NS      100000000u
 #define LONE_SLOW_NS 2000000u
 
-#define BUSY_WINDOW_NS  10000000u
-#define BUSY_REQUEST_NS 40000u /* a request each of these is a quick succession */
+#define LOOP_SLICE_NS 300000u
+
+#define BUSY_WINDOW_NS  100000000u /* a burst is not a load */
+#define BUSY_REQUEST_NS 40000u     /* a request each of these is a quick succession */
 
 static void on_wake(evutil_socket_t fd, short what, void *context) {
     (void)what;
@@ -313,6 +315,7 @@ static bool may_wait(struct mim_server *server) {
 }
 
 void mim_loop_run(struct mim_server *server) {
+    mim_thread_hasten(LOOP_SLICE_NS);
     while (server->phase < MIM_PHASE_STOPPED) {
         bool wait = may_wait(server);
         (void)event_base_loop(server->base, wait ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
