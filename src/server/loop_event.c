@@ -59,11 +59,30 @@ static void spare_tick(struct mim_server *server) {
     }
 }
 
+/** How long to spin before sleeping. */
+static uint64_t spin_ns(const struct mim_server *server) {
+    uint64_t us = server->rest.busy ? server->options.spin_us : 0;
+    return (us > server->options.busy_poll_us ? us : server->options.busy_poll_us) * 1000u;
+}
+
+/** Looks now and then whether requests come in quick succession. */
+static void busy_look(struct mim_server *server) {
+    struct mim_rest *rest = &server->rest;
+    uint64_t passed = server->now_ns - rest->window_ns;
+    if (passed >= BUSY_WINDOW_NS) {
+        rest->busy = (server->counters.requests - rest->window_requests) * BUSY_REQUEST_NS >= passed;
+        rest->window_ns = server->now_ns;
+        rest->window_requests = server->counters.requests;
+        atomic_store_explicit(&server->runners.spin_ns, spin_ns(server), memory_order_relaxed);
+    }
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *context) {
     (void)fd;
     (void)what;
     struct mim_server *server = context;
     (void)mim_server_now(server);
+    busy_look(server);
     mim_past_tick(server);
     mim_listeners_tick(server);
     mim_connections_tick(server);
@@ -266,24 +285,6 @@ static void turn_end(struct mim_server *server) {
     if (server->phase == MIM_PHASE_STOPPING) {
         (void)mim_server_now(server);
         turn_stop(server);
-    }
-}
-
-/** How long to spin before sleeping. */
-static uint64_t spin_ns(const struct mim_server *server) {
-    uint64_t us = server->rest.busy ? server->options.spin_us : 0;
-    return (us > server->options.busy_poll_us ? us : server->options.busy_poll_us) * 1000u;
-}
-
-/** Looks now and then whether requests come in quick succession. */
-static void busy_look(struct mim_server *server) {
-    struct mim_rest *rest = &server->rest;
-    uint64_t passed = server->now_ns - rest->window_ns;
-    if (passed >= BUSY_WINDOW_NS) {
-        rest->busy = (server->counters.requests - rest->window_requests) * BUSY_REQUEST_NS >= passed;
-        rest->window_ns = server->now_ns;
-        rest->window_requests = server->counters.requests;
-        atomic_store_explicit(&server->runners.spin_ns, spin_ns(server), memory_order_relaxed);
     }
 }
 
