@@ -366,7 +366,8 @@ int mim_loop_open(struct mim_server *server, struct mim_error *reterr) {
         event_config_free(config);
         return mim_error_os(reterr, MIM_E_MEMORY, errno, "starting the loop");
     }
-    (void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST);
+    /* No list of changes for epoll: it would name descriptors that were closed meanwhile, and may be another thread's by then. */
+    (void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
     server->base = event_base_new_with_config(config);
     event_config_free(config);
     if (server->base == NULL) {
