@@ -17,10 +17,11 @@ def failed_lines(output):
     """Each "not ok" with the end of the comments behind it."""
     found, reason = [], None
     for line in output.splitlines():
-        if re.match(r"(ok|not ok)\b", line):
+        tap = TAP_LINE.match(line)
+        if tap:
             reason = []
-            if line.startswith("not ok"):
-                found.append((TAP_LINE.match(line).group(2).strip(), reason))
+            if tap.group(1) == "not ok":
+                found.append((tap.group(2).strip(), reason))
         elif reason is not None and line.startswith("#"):
             reason.append("    " + line)
     return ["\n".join([name, *reason[-REASON_LINES:]]) for name, reason in found]

@@ -32,13 +32,6 @@ static size_t transaction_bound(const struct mim_engine *engine, struct mim_deci
 
 static int transaction_define(struct mim_engine *engine, struct mim_decision *decision) {
     struct mim_appender *appender = decision->appender;
-    bool defined = engine->command_numbers[decision->command->index] != 0;
-    for (uint32_t i = 0; i < decision->count; i++) {
-        defined = defined && engine->event_numbers[decision->events[i].event->index] != 0;
-    }
-    if (MIM_LIKELY(defined)) {
-        return 0;
-    }
     int rc = mim_catalog_ensure_command(engine, appender, decision->command, decision->time_ms);
     for (uint32_t i = 0; rc == 0 && i < decision->count; i++) {
         rc = mim_catalog_ensure(engine, appender, decision->events[i].event, decision->time_ms);
