@@ -22,10 +22,6 @@ static inline struct mim_slice mim_slice_text(const char *text) {
     return (struct mim_slice){.data = (const uint8_t *)text, .size = strlen(text)};
 }
 
-static inline bool mim_slice_equal(struct mim_slice a, struct mim_slice b) {
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 static inline uint16_t mim_get16(const uint8_t *p) {
     uint16_t v;
     memcpy(&v, p, sizeof(v));
@@ -40,6 +36,31 @@ static inline uint64_t mim_get64(const uint8_t *p) {
     uint64_t v;
     memcpy(&v, p, sizeof(v));
     return v;
+}
+
+/** Names and ids are short: up to 16 bytes are compared without a call, in two words that may overlap. */
+static inline bool mim_slice_equal(struct mim_slice a, struct mim_slice b) {
+    size_t size = a.size;
+    if (size != b.size) {
+        return false;
+    }
+    if (size > 16) {
+        return memcmp(a.data, b.data, size) == 0;
+    }
+    if (size >= 8) {
+        return ((mim_get64(a.data) ^ mim_get64(b.data)) |
+                (mim_get64(a.data + size - 8) ^ mim_get64(b.data + size - 8))) == 0;
+    }
+    if (size >= 4) {
+        return ((mim_get32(a.data) ^ mim_get32(b.data)) |
+                (mim_get32(a.data + size - 4) ^ mim_get32(b.data + size - 4))) == 0;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (a.data[i] != b.data[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /** Eight bytes looked at in one word; both are zero exactly when no byte is so. Source: "Bit Twiddling Hacks",

@@ -65,13 +65,31 @@ static bool own_list(struct mim_engine *engine, const struct mim_field *field, s
                                                                  : own(engine, &list->items, list_room(field, list));
 }
 
-static bool own_event(struct mim_engine *engine, const struct mim_pending_event *event) {
+/** Bytes that the items of a list take in a payload. */
+static size_t list_bytes(const struct mim_field *field, const struct mim_list *list) {
+    const struct mim_string *items = list->items;
+    size_t size = 0;
+    if (field->type != MIM_STRING && field->type != MIM_BYTES) {
+        return list->count * mim_field_scalar_size(field->type);
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        size += 4 + (items[i].data == NULL ? 0 : items[i].size);
+    }
+    return size;
+}
+
+static bool own_event(struct mim_engine *engine, const struct mim_pending_event *event, size_t *borrowed) {
     size_t room = 0;
     for (uint64_t fields = event->event->borrowing; fields != 0; fields &= fields - 1) {
         const struct mim_field *field = &event->event->type->fields[__builtin_ctzll(fields)];
         void *at = mim_field_at(field, event->data);
         if ((field->flags & MIM_LIST) == 0) {
-            if (!own_string(engine, at)) {
+            struct mim_string *string = at;
+            if (string->data == NULL) {
+                continue;
+            }
+            *borrowed += string->size;
+            if (!own_string(engine, string)) {
                 return false;
             }
             continue;
@@ -80,13 +98,15 @@ static bool own_event(struct mim_engine *engine, const struct mim_pending_event 
         if (room > MIM_EVENT_SCRATCH_SIZE || !own_list(engine, field, at)) {
             return false; /* what cannot be decoded must not be journaled */
         }
+        *borrowed += list_bytes(field, at);
     }
     return true;
 }
 
-bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision) {
+bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision, size_t *ret_borrowed) {
+    *ret_borrowed = 0;
     for (uint32_t i = 0; i < decision->count; i++) {
-        if (decision->events[i].event->borrowing != 0 && !own_event(engine, &decision->events[i])) {
+        if (decision->events[i].event->borrowing != 0 && !own_event(engine, &decision->events[i], ret_borrowed)) {
             return false;
         }
     }

@@ -112,6 +112,19 @@ const struct mim_host *mim_decision_host(const struct mim_decision *d) { return 
 
 /* ------------------------------------------------------------ the checks */
 
+static bool request_options_good(const struct mim_request *request, struct mim_outcome *outcome) {
+    const struct mim_slice options[] = {request->key, request->correlation, request->causation, request->actor};
+    static const char *const names[] = {"@id", "@corr", "@cause", "@by"};
+    for (unsigned i = 0; i < MIM_COUNT_OF(names); i++) {
+        if (options[i].data != NULL &&
+            (options[i].size == 0 || options[i].size > MIM_KEY_SIZE_MAX || !mim_utf8_valid(options[i]))) {
+            outcome_set(outcome, MIM_OUTCOME_ERR, "%s must be 1 to %u bytes of UTF-8", names[i], MIM_KEY_SIZE_MAX);
+            return false;
+        }
+    }
+    return true;
+}
+
 /** Type, id, command and options: what makes the request a request at all. Finds the aggregate if it was looked up. */
 static bool request_resolve(struct mim_engine *engine, const struct mim_request *request, struct mim_decision *decision,
                             struct mim_outcome *outcome) {
@@ -134,16 +147,7 @@ static bool request_resolve(struct mim_engine *engine, const struct mim_request 
                     SLICE_ARGS(request->type));
         return false;
     }
-    const struct mim_slice options[] = {request->key, request->correlation, request->causation, request->actor};
-    static const char *const names[] = {"@id", "@corr", "@cause", "@by"};
-    for (unsigned i = 0; i < 4; i++) {
-        if (MIM_UNLIKELY(options[i].data != NULL) &&
-            (options[i].size == 0 || options[i].size > MIM_KEY_SIZE_MAX || !mim_utf8_valid(options[i]))) {
-            outcome_set(outcome, MIM_OUTCOME_ERR, "%s must be 1 to %u bytes of UTF-8", names[i], MIM_KEY_SIZE_MAX);
-            return false;
-        }
-    }
-    return true;
+    return MIM_LIKELY(!mim_request_has_options(request)) || request_options_good(request, outcome);
 }
 
 /** True when the key was seen: the outcome is the first one's. */

@@ -102,6 +102,12 @@ struct mim_request {
     struct mim_permits writes; /* asked for every stream of an accepted command: DENIED */
 };
 
+/** One of @id, @corr, @cause and @by stands there. */
+static inline bool mim_request_has_options(const struct mim_request *request) {
+    return ((uintptr_t)request->key.data | (uintptr_t)request->correlation.data | (uintptr_t)request->causation.data |
+            (uintptr_t)request->actor.data) != 0;
+}
+
 enum mim_outcome_kind {
     MIM_OUTCOME_DONE,  /* accepted: version, position, gate */
     MIM_OUTCOME_AGAIN, /* nothing happened: the journal has no room this moment; try the same again later */

@@ -99,7 +99,6 @@ struct mim_pending_event {
     const struct mim_compiled_event *event;
     struct mim_string id; /* data NULL: the command's own aggregate */
     void *data;
-    size_t payload_size;
 };
 
 struct mim_evolution {
@@ -265,8 +264,8 @@ uint64_t mim_engine_digest_projections(const struct mim_engine *engine);
 
 /* borrowed.c */
 /** Copies what the events' structs borrow from the image into the scratch, because applying an event may change it under
- *  those behind it. False: too much for a transaction. */
-bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision);
+ *  those behind it; returns in *ret_borrowed how many bytes of a journal they borrow. False: too much for a transaction. */
+bool mim_transaction_own(struct mim_engine *engine, struct mim_decision *decision, size_t *ret_borrowed);
 
 /* transaction.c */
 /** Appends and applies the decision's events. Fills in the outcome. */

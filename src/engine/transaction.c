@@ -14,16 +14,20 @@ static struct mim_slice event_id(const struct mim_decision *decision, const stru
 
 static size_t part_bound(struct mim_slice part) { return part.size == 0 ? 0 : 8 + part.size; }
 
-/** An upper bound of what the transaction takes in the journal; fills in the payload sizes. */
-static size_t transaction_bound(const struct mim_engine *engine, struct mim_decision *decision) {
-    const struct mim_request *request = decision->request;
-    size_t size = 8 + part_bound(request->key) + part_bound(request->correlation) + part_bound(request->causation) +
-                  part_bound(request->actor) + part_bound(mim_slice_of(NULL, engine->command_json.size));
+static size_t options_bound(const struct mim_request *request) {
+    return part_bound(request->key) + part_bound(request->correlation) + part_bound(request->causation) +
+           part_bound(request->actor);
+}
+
+/** An upper bound of what the transaction takes in the journal: what stands in an event's struct takes no more in its
+ *  payload, and `borrowed` is what its fields borrow. */
+static size_t transaction_bound(const struct mim_engine *engine, const struct mim_decision *decision, size_t borrowed) {
+    size_t size = 8 + part_bound(mim_slice_of(NULL, engine->command_json.size)) + borrowed;
+    size += mim_request_has_options(decision->request) ? options_bound(decision->request) : 0;
     for (uint32_t i = 0; i < decision->count; i++) {
-        struct mim_pending_event *event = &decision->events[i];
+        const struct mim_pending_event *event = &decision->events[i];
         const struct mim_event_type *type = event->event->type;
-        event->payload_size = mim_payload_size(type->fields, type->field_count, event->data);
-        size += (size_t)mim_align8(MIM_RECORD_HEADER_SIZE + event->payload_size);
+        size += (size_t)mim_align8(MIM_RECORD_HEADER_SIZE + type->size);
         size += 16 + 4 + event_id(decision, event).size + 4 + sizeof(mim_lsn_t) * MIM_SKIP_LEVELS;
         size += type->audience == NULL ? 0 : 4 + MIM_AUDIENCE_SIZE_MAX;
     }
@@ -72,8 +76,8 @@ static mim_version_t version_after(const struct mim_decision *decision) {
     return version;
 }
 
-/** The parts that a transaction's first record carries for all of it. */
-static void parts_of_request(const struct mim_engine *engine, const struct mim_decision *decision, struct key_part *key,
+/** The options, which a transaction's first record carries for all of it. */
+static void parts_of_options(const struct mim_decision *decision, struct key_part *key,
                              struct mim_record_parts *parts) {
     const struct mim_request *request = decision->request;
     if (request->key.data != NULL) {
@@ -82,15 +86,11 @@ static void parts_of_request(const struct mim_engine *engine, const struct mim_d
     }
     static const uint16_t flags[] = {MIM_PART_CORR, MIM_PART_CAUSE, MIM_PART_ACTOR};
     const struct mim_slice values[] = {request->correlation, request->causation, request->actor};
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < MIM_COUNT_OF(flags); i++) {
         if (values[i].data != NULL) {
             parts->flags |= flags[i];
             parts->part[3 + i] = values[i];
         }
-    }
-    if (engine->keep_commands) {
-        parts->flags |= MIM_PART_COMMAND;
-        parts->part[7] = mim_slice_of(engine->command_json.data, engine->command_json.size);
     }
 }
 
@@ -178,12 +178,15 @@ static size_t transaction_place(struct mim_engine *engine, struct mim_decision *
         parts.flags |= MIM_PART_SKIP;
         parts.part[1] = mim_slice_of(skips, skip_part(engine, slot, skips));
     }
-    if (placing->index == 0) {
-        parts_of_request(engine, decision, &key, &parts);
+    if (placing->index == 0 && MIM_UNLIKELY(mim_request_has_options(decision->request))) {
+        parts_of_options(decision, &key, &parts);
+    }
+    if (placing->index == 0 && engine->keep_commands) {
+        parts.flags |= MIM_PART_COMMAND;
+        parts.part[7] = mim_slice_of(engine->command_json.data, engine->command_json.size);
     }
     size_t encoded =
         mim_payload_encode(type->fields, type->field_count, event->data, placing->at + MIM_RECORD_HEADER_SIZE);
-    MIM_ASSERT(encoded == event->payload_size);
     uint32_t frame_offset = appender->frame_size + placing->tx_offset;
     struct mim_record record = {
         .type = engine->event_numbers[event->event->index],
@@ -278,8 +281,9 @@ void mim_transaction_run(struct mim_engine *engine, struct mim_decision *decisio
         mim_json_struct(&json, type->fields, type->field_count, engine->command_struct);
     }
     uint8_t *at;
-    int rc = mim_transaction_own(engine, decision) ? 0 : MIM_E_LIMIT;
-    size_t bound = rc != 0 ? 0 : transaction_bound(engine, decision);
+    size_t borrowed = 0;
+    int rc = mim_transaction_own(engine, decision, &borrowed) ? 0 : MIM_E_LIMIT;
+    size_t bound = rc != 0 ? 0 : transaction_bound(engine, decision, borrowed);
     rc = rc != 0 ? rc : transaction_define(engine, decision);
     if (rc == 0) {
         rc = mim_appender_reserve(appender, bound, decision->count, decision->time_ms, &at);

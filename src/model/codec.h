@@ -15,9 +15,7 @@
 #include "journal/definition.h"
 #include "memimage/model.h"
 
-/** Bytes the payload of this struct takes. */
-size_t mim_payload_size(const struct mim_field *fields, uint32_t field_count, const void *object);
-/** Writes exactly mim_payload_size bytes; returns that size. */
+/** Writes the payload of a struct; returns its size, which is at most the struct's own and that of what it borrows. */
 size_t mim_payload_encode(const struct mim_field *fields, uint32_t field_count, const void *object, uint8_t *ret_bytes);
 /** Fills a struct (all its fields, zeroed or not) from a payload; strings and lists of strings borrow the payload
  *  or the scratch (lists are laid out there, 8-aligned). False: malformed, or scratch too small. */

@@ -334,6 +334,7 @@ static void compile_event(struct mim_compiled *compiled, struct layout *layout, 
 
 static void compile_aggregate(struct mim_compiled *compiled, struct layout *layout, unsigned aggregate) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
+    compiled->aggregate_names[aggregate] = mim_slice_text(type->name);
     compiled->slot_size[aggregate] = (MIM_SLOT_HEAD_SIZE + type->state_size + 7u) & ~7u;
     compiled->first_event[aggregate] = compiled->event_count;
     for (uint32_t i = 0; i < type->event_count + type->retired_count; i++) {
@@ -343,7 +344,10 @@ static void compile_aggregate(struct mim_compiled *compiled, struct layout *layo
     for (uint32_t i = 0; i < type->command_count; i++) {
         uint32_t index = compiled->command_count++;
         compiled->commands[index] = (struct mim_compiled_command){
-            .type = &type->commands[i], .aggregate = (uint16_t)aggregate, .index = (uint16_t)index};
+            .type = &type->commands[i],
+            .name = mim_slice_text(type->commands[i].name),
+            .aggregate = (uint16_t)aggregate,
+            .index = (uint16_t)index};
         compiled->command_struct_size_max = larger(compiled->command_struct_size_max, type->commands[i].size);
     }
 }

@@ -39,6 +39,7 @@ struct mim_compiled_projection_on {
 
 struct mim_compiled_command {
     const struct mim_command_type *type;
+    struct mim_slice name;
     uint16_t aggregate;
     uint16_t index; /* dense over all commands of all aggregates */
 };
@@ -50,6 +51,7 @@ struct mim_compiled {
     uint32_t command_count;
     struct mim_compiled_event *events;
     struct mim_compiled_command *commands;
+    struct mim_slice aggregate_names[MIM_AGGREGATE_TYPES_MAX];
     uint32_t first_event[MIM_AGGREGATE_TYPES_MAX]; /* index of an aggregate's first event / command */
     uint32_t first_command[MIM_AGGREGATE_TYPES_MAX];
     uint32_t slot_size

@@ -103,9 +103,19 @@ int mim_field_check(const struct mim_field *field, const void *at, struct mim_er
     return good ? 0 : mim_field_expected(field, reterr);
 }
 
+/** A name is short and mostly another one from its first byte on; a client's may hold a NUL. */
+static inline bool named(const char *name, struct mim_slice sought) {
+    for (size_t i = 0; i < sought.size; i++) {
+        if (name[i] == '\0' || (uint8_t)name[i] != sought.data[i]) {
+            return false;
+        }
+    }
+    return name[sought.size] == '\0';
+}
+
 uint32_t mim_field_find(const struct mim_field *fields, uint32_t field_count, struct mim_slice name) {
     for (uint32_t i = 0; i < field_count; i++) {
-        if (strlen(fields[i].name) == name.size && memcmp(fields[i].name, name.data, name.size) == 0) {
+        if (named(fields[i].name, name)) {
             return i;
         }
     }
@@ -129,26 +139,27 @@ int mim_fields_complete(const struct mim_command_type *type, uint64_t given, voi
 /* ------------------------------------------------------ text to values */
 
 bool mim_parse_i64(struct mim_string text, int64_t min, int64_t max, int64_t *ret_value) {
-    size_t i = text.size > 0 && text.data[0] == '-' ? 1 : 0;
+    bool negative = text.size > 0 && text.data[0] == '-';
+    size_t i = negative ? 1 : 0;
     if (i == text.size || text.size - i > 19 || (text.data[i] == '0' && text.size > 1)) {
         return false;
     }
-    int64_t value = 0;
+    uint64_t value = 0; /* 19 digits fit */
     for (; i < text.size; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9') {
+        unsigned digit = (unsigned)(uint8_t)text.data[i] - '0';
+        if (digit > 9) {
             return false;
         }
-        int64_t digit = text.data[i] - '0';
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            (text.data[0] == '-' ? __builtin_sub_overflow(value, digit, &value)
-                                 : __builtin_add_overflow(value, digit, &value))) {
-            return false;
-        }
+        value = value * 10 + digit;
     }
-    if (value < min || value > max) {
+    if (value > (uint64_t)INT64_MAX + negative) {
         return false;
     }
-    *ret_value = value;
+    int64_t whole = (int64_t)(negative ? 0 - value : value);
+    if (whole < min || whole > max) {
+        return false;
+    }
+    *ret_value = whole;
     return true;
 }
 

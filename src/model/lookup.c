@@ -2,19 +2,10 @@
 // Finding things of a compiled model by name (short scans over arrays that stay in cache) or by descriptor (its place).
 #include "model/compiled.h"
 
-/** sought: at least one byte, which tells most names apart. */
-static bool named(const char *name, struct mim_slice sought) {
-    /* the name sought is a client's and may hold a NUL: never compare or index beyond the end of ours */
-    return (uint8_t)name[0] == sought.data[0] && strlen(name) == sought.size &&
-           memcmp(name, sought.data, sought.size) == 0;
-}
-
 int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice name) {
-    if (name.size > 0) {
-        for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
-            if (named(compiled->model->aggregates[i].name, name)) {
-                return (int)i;
-            }
+    for (uint32_t i = 0; i < compiled->model->aggregate_count; i++) {
+        if (mim_slice_equal(compiled->aggregate_names[i], name)) {
+            return (int)i;
         }
     }
     return -1;
@@ -23,9 +14,8 @@ int mim_compiled_aggregate(const struct mim_compiled *compiled, struct mim_slice
 const struct mim_compiled_command *mim_compiled_command(const struct mim_compiled *compiled, unsigned aggregate,
                                                         struct mim_slice name) {
     const struct mim_compiled_command *commands = &compiled->commands[compiled->first_command[aggregate]];
-    uint32_t count = name.size == 0 ? 0 : compiled->model->aggregates[aggregate].command_count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (named(commands[i].type->name, name)) {
+    for (uint32_t i = 0; i < compiled->model->aggregates[aggregate].command_count; i++) {
+        if (mim_slice_equal(commands[i].name, name)) {
             return &commands[i];
         }
     }
@@ -38,11 +28,11 @@ const struct mim_compiled_event *mim_compiled_event(const struct mim_compiled *c
     const struct mim_compiled_event *events = &compiled->events[compiled->first_event[aggregate]];
     const struct mim_compiled_event *newest = NULL;
     uint32_t newest_version = 0;
-    for (uint32_t i = 0; name.size > 0 && i < type->event_count + type->retired_count; i++) {
+    for (uint32_t i = 0; i < type->event_count + type->retired_count; i++) {
         const char *own = events[i].type != NULL ? events[i].type->name : events[i].retired->name;
         uint32_t own_version = events[i].type != NULL ? events[i].type->version : events[i].retired->version;
         bool fits = version == 0 ? own_version > newest_version : own_version == version;
-        if (fits && named(own, name)) {
+        if (fits && mim_slice_equal(mim_slice_text(own), name)) {
             newest = &events[i];
             newest_version = own_version;
         }
@@ -76,8 +66,8 @@ const struct mim_compiled_event *mim_compiled_event_of(const struct mim_compiled
 const struct mim_query_type *mim_compiled_query(const struct mim_compiled *compiled, unsigned aggregate,
                                                 struct mim_slice name) {
     const struct mim_aggregate_type *type = &compiled->model->aggregates[aggregate];
-    for (uint32_t i = 0; name.size > 0 && i < type->query_count; i++) {
-        if (named(type->queries[i].name, name)) {
+    for (uint32_t i = 0; i < type->query_count; i++) {
+        if (mim_slice_equal(mim_slice_text(type->queries[i].name), name)) {
             return &type->queries[i];
         }
     }

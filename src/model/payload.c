@@ -35,36 +35,6 @@ static uint32_t stored_count(const struct mim_field *fields, uint32_t count, con
     return count;
 }
 
-static size_t string_size(const struct mim_string *string) { return 4 + (string->data == NULL ? 0 : string->size); }
-
-static size_t list_size(const struct mim_field *field, const struct mim_list *list) {
-    if (field->type != MIM_STRING && field->type != MIM_BYTES) {
-        return 4 + list->count * mim_field_scalar_size(field->type);
-    }
-    size_t size = 4;
-    const struct mim_string *items = list->items;
-    for (size_t i = 0; i < list->count; i++) {
-        size += string_size(&items[i]);
-    }
-    return size;
-}
-
-size_t mim_payload_size(const struct mim_field *fields, uint32_t field_count, const void *object) {
-    size_t size = 0;
-    uint32_t stored = stored_count(fields, field_count, object);
-    for (uint32_t i = 0; i < stored; i++) {
-        const void *at = mim_field_at_const(&fields[i], object);
-        if ((fields[i].flags & MIM_LIST) != 0) {
-            size += list_size(&fields[i], at);
-        } else if (fields[i].type == MIM_STRING || fields[i].type == MIM_BYTES) {
-            size += string_size(at);
-        } else {
-            size += mim_field_scalar_size(fields[i].type);
-        }
-    }
-    return size;
-}
-
 static uint8_t *put_string(uint8_t *to, const struct mim_string *string) {
     if (string->data == NULL) {
         mim_put32(to, MIM_ABSENT);

@@ -3,6 +3,7 @@
 # files that are refused and those read again; and bounds of connections. TLS has a file of its own: test_tls.py.
 """Users, passwords and rights."""
 
+import contextlib
 import json
 import os
 import socket
@@ -410,7 +411,8 @@ def modes(t):
     for folder, _, names in os.walk(server.directory):
         equal(os.stat(folder).st_mode & 0o077, 0, folder)
         for name in names:
-            equal(os.stat(os.path.join(folder, name)).st_mode & 0o077, 0, name)
+            with contextlib.suppress(FileNotFoundError):  # the spare segment has become the active one meanwhile
+                equal(os.stat(os.path.join(folder, name)).st_mode & 0o077, 0, name)
     equal(os.stat(server.path).st_mode & 0o077, 0, "the unix socket")
 
 

@@ -57,7 +57,7 @@ def segments(server):
 
 
 def snapshot_of_files(directory):
-    """Name -> (size, hash) of every file of the data directory."""
+    """Name -> (size, hash) of every file of the data directory; no server may run there, which would rename some."""
     found = {}
     for folder, _, names in os.walk(directory):
         for name in names:
@@ -285,8 +285,7 @@ def torn_tail(t):
             equal(digest(client), wanted, "digest after a torn tail")
             deposit(client, "a", 1)
         check("torn" in server.stderr().lower(), f"the torn tail is reported: {server.stderr()[-500:]}")
-        saved = [name for name in snapshot_of_files(server.directory) if "torn" in name]
-        check(saved, "the torn tail is saved beside the journal")
+        check(any(".torn." in name for name in server.journal_files()), "the torn tail is saved beside the journal")
         server.restart(crash=True)
         with server.client() as client:
             equal(digest(client)[0], wanted[0] + 1, "position after the next start")

@@ -440,10 +440,11 @@ def full_file_system(t):
     position = c.call("SNAPSHOT", timeout=120)
     fill(c, 20000, 100, first=20000)
     ballast = os.path.join(place, "ballast")
-    with open(ballast, "wb") as handle:
-        room = os.statvfs(place)
-        handle.write(bytes(max(0, room.f_bavail * room.f_frsize - 700000)))
     for number in range(3):
+        wait_for(lambda c=c: info(c, "spare_segment", "journal") != "needed", 60, "the spare segment, which takes room too")
+        with open(ballast, "ab") as handle:
+            room = os.statvfs(place)
+            handle.write(bytes(max(0, room.f_bavail * room.f_frsize - 700000)))
         reply = c.ask("SNAPSHOT")
         check(isinstance(reply, RespError) and "snapshot" in reply.text, f"it fails with a message: {reply}")
         fill(c, 20000, 50, first=20000)

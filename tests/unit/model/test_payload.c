@@ -15,9 +15,8 @@ static const struct mim_field small_fields[] = {
 };
 
 static size_t encode(const struct small *object, uint8_t bytes[64]) {
-    size_t size = mim_payload_size(small_fields, 3, object);
-    assert_true(size <= 64);
-    assert_int_equal(mim_payload_encode(small_fields, 3, object, bytes), size);
+    size_t size = mim_payload_encode(small_fields, 3, object, bytes);
+    assert_true(size <= sizeof(*object) + object->note.size);
     return size;
 }
 
@@ -133,9 +132,10 @@ static void test_a_negative_zero_is_kept(void **state) {
     (void)state;
     static const struct mim_field fields[] = {{.name = "real", .type = MIM_F64}};
     double real = 0;
-    assert_int_equal(mim_payload_size(fields, 1, &real), 0);
+    uint8_t bytes[8];
+    assert_int_equal(mim_payload_encode(fields, 1, &real, bytes), 0);
     real = -0.0;
-    assert_int_equal(mim_payload_size(fields, 1, &real), 8);
+    assert_int_equal(mim_payload_encode(fields, 1, &real, bytes), 8);
 }
 
 /* ---------------------------------------------------------------------- lists */
@@ -157,7 +157,6 @@ static void test_lists_are_laid_out_aligned_in_the_scratch(void **state) {
     const struct listed object = {.numbers = {numbers, 3}, .tags = {tags, 3}};
     uint8_t bytes[64];
     size_t size = mim_payload_encode(listed_fields, 2, &object, bytes);
-    assert_int_equal(size, mim_payload_size(listed_fields, 2, &object));
     assert_int_equal(size, 4 + 3 * 4 + 4 + 3 * 4 + 9);
     uint64_t words[16];
     struct listed back;
