@@ -63,8 +63,9 @@ static struct ledger_currency *currency_edit(struct mim_evolution *e, struct led
 static const struct ledger_currency *currency_of(struct mim_decision *d, const struct ledger_account *account) {
     const struct ledger_totals *totals = mim_read_projection(d, &mim_ledger_projections[0]);
     const struct mim_host *host = mim_decision_host(d);
-    uint32_t n = currency_find(host, totals, &account->currency);
-    return mim_vec_at(host, &totals->currencies, sizeof(struct ledger_currency), n);
+    const struct ledger_currency *items = mim_vec_items(host, &totals->currencies);
+    uint32_t n = currency_scan(items, totals->currencies.count, &account->currency);
+    return &items[n != UINT32_MAX ? n : currency_find(host, totals, &account->currency)];
 }
 
 bool ledger_deposit_overflows(struct mim_decision *d, const struct ledger_account *account, int64_t amount) {
