@@ -343,11 +343,10 @@ static void compile_aggregate(struct mim_compiled *compiled, struct layout *layo
     compiled->first_command[aggregate] = compiled->command_count;
     for (uint32_t i = 0; i < type->command_count; i++) {
         uint32_t index = compiled->command_count++;
-        compiled->commands[index] = (struct mim_compiled_command){
-            .type = &type->commands[i],
-            .name = mim_slice_text(type->commands[i].name),
-            .aggregate = (uint16_t)aggregate,
-            .index = (uint16_t)index};
+        compiled->commands[index] = (struct mim_compiled_command){.type = &type->commands[i],
+                                                                  .name = mim_slice_text(type->commands[i].name),
+                                                                  .aggregate = (uint16_t)aggregate,
+                                                                  .index = (uint16_t)index};
         compiled->command_struct_size_max = larger(compiled->command_struct_size_max, type->commands[i].size);
     }
 }
