@@ -70,13 +70,18 @@ static int on_number(void *context, const char *text, size_t size) {
     return scan_value(context, mim_slice_of(text, size), integer ? MIM_LOAD_INTEGER : MIM_LOAD_OTHER);
 }
 
+/** The scanner takes overlong forms for UTF-8: load_line.c refuses them. */
 static int on_string(void *context, const unsigned char *text, size_t size) {
-    return scan_value(context, mim_slice_of(text, size), MIM_LOAD_STRING);
+    struct mim_slice value = mim_slice_of(text, size);
+    return mim_utf8_valid(value) && scan_value(context, value, MIM_LOAD_STRING);
 }
 
 static int on_key(void *context, const unsigned char *text, size_t size) {
     struct scan *scan = context;
     struct mim_slice name = mim_slice_of(text, size);
+    if (!mim_utf8_valid(name)) {
+        return 0;
+    }
     if (scan->depth == 1) {
         unsigned member = 0;
         while (member < MEMBERS && !mim_slice_equal(name, mim_slice_text(member_names[member]))) {
