@@ -307,6 +307,9 @@ static const char *continuity(const struct mim_reader *reader, const struct mim_
     if (reader->started && header->first_position != reader->position + 1u) {
         return "the frame's first position does not follow the one before it";
     }
+    if (header->kind == MIM_FRAME_ROLL && header->first_position == segment_header(reader)->first_position) {
+        return "the frame ends a segment without an event: the next one would have its name";
+    }
     return NULL;
 }
 
