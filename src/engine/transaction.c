@@ -76,7 +76,6 @@ static mim_version_t version_after(const struct mim_decision *decision) {
     return version;
 }
 
-/** The options, which a transaction's first record carries for all of it. */
 static void parts_of_options(const struct mim_decision *decision, struct key_part *key,
                              struct mim_record_parts *parts) {
     const struct mim_request *request = decision->request;
@@ -91,6 +90,18 @@ static void parts_of_options(const struct mim_decision *decision, struct key_par
             parts->flags |= flags[i];
             parts->part[3 + i] = values[i];
         }
+    }
+}
+
+/** The parts that a transaction's first record carries for all of it. */
+static inline void parts_of_request(const struct mim_engine *engine, const struct mim_decision *decision,
+                                    struct key_part *key, struct mim_record_parts *parts) {
+    if (MIM_UNLIKELY(mim_request_has_options(decision->request))) {
+        parts_of_options(decision, key, parts);
+    }
+    if (engine->keep_commands) {
+        parts->flags |= MIM_PART_COMMAND;
+        parts->part[7] = mim_slice_of(engine->command_json.data, engine->command_json.size);
     }
 }
 
@@ -178,12 +189,8 @@ static size_t transaction_place(struct mim_engine *engine, struct mim_decision *
         parts.flags |= MIM_PART_SKIP;
         parts.part[1] = mim_slice_of(skips, skip_part(engine, slot, skips));
     }
-    if (placing->index == 0 && MIM_UNLIKELY(mim_request_has_options(decision->request))) {
-        parts_of_options(decision, &key, &parts);
-    }
-    if (placing->index == 0 && engine->keep_commands) {
-        parts.flags |= MIM_PART_COMMAND;
-        parts.part[7] = mim_slice_of(engine->command_json.data, engine->command_json.size);
+    if (placing->index == 0) {
+        parts_of_request(engine, decision, &key, &parts);
     }
     size_t encoded =
         mim_payload_encode(type->fields, type->field_count, event->data, placing->at + MIM_RECORD_HEADER_SIZE);

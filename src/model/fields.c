@@ -72,7 +72,7 @@ static bool string_good(const struct mim_field *field, const struct mim_string *
            ((field->flags & MIM_ID) == 0 || mim_id_valid(slice));
 }
 
-int mim_field_check(const struct mim_field *field, const void *at, struct mim_error *reterr) {
+static inline bool value_good(const struct mim_field *field, const void *at) {
     bool good = true;
     switch (field->type) {
     case MIM_I32:
@@ -100,22 +100,16 @@ int mim_field_check(const struct mim_field *field, const void *at, struct mim_er
     default:
         break;
     }
-    return good ? 0 : mim_field_expected(field, reterr);
+    return good;
 }
 
-/** A name is short and mostly another one from its first byte on; a client's may hold a NUL. */
-static inline bool named(const char *name, struct mim_slice sought) {
-    for (size_t i = 0; i < sought.size; i++) {
-        if (name[i] == '\0' || (uint8_t)name[i] != sought.data[i]) {
-            return false;
-        }
-    }
-    return name[sought.size] == '\0';
+int mim_field_check(const struct mim_field *field, const void *at, struct mim_error *reterr) {
+    return value_good(field, at) ? 0 : mim_field_expected(field, reterr);
 }
 
 uint32_t mim_field_find(const struct mim_field *fields, uint32_t field_count, struct mim_slice name) {
     for (uint32_t i = 0; i < field_count; i++) {
-        if (named(fields[i].name, name)) {
+        if (mim_slice_equal(mim_slice_text(fields[i].name), name)) {
             return i;
         }
     }
@@ -206,7 +200,7 @@ static bool parse_f64(struct mim_slice text, double *ret_value) {
     return end == copy + text.size && isfinite(*ret_value);
 }
 
-static bool value_from_text(const struct mim_field *field, struct mim_slice text, void *at) {
+static inline bool value_from_text(const struct mim_field *field, struct mim_slice text, void *at) {
     struct mim_string string = {.data = (const char *)text.data, .size = text.size};
     int64_t wide;
     switch (field->type) {
@@ -273,12 +267,7 @@ static int list_from_arguments(const struct mim_field *field, const struct mim_a
 
 static int field_from_argument(const struct mim_field *field, struct mim_slice value, void *at,
                                struct mim_error *reterr) {
-    if (MIM_LIKELY(field->type == MIM_I64)) { /* what most fields are: no calls */
-        bool good = parse_i64((struct mim_string){.data = (const char *)value.data, .size = value.size}, at) &&
-                    within(field, *(const int64_t *)at);
-        return good ? 0 : mim_field_expected(field, reterr);
-    }
-    return value_from_text(field, value, at) ? mim_field_check(field, at, reterr) : mim_field_expected(field, reterr);
+    return value_from_text(field, value, at) && value_good(field, at) ? 0 : mim_field_expected(field, reterr);
 }
 
 int mim_command_from_arguments(const struct mim_command_type *type, const struct mim_argument *arguments, size_t count,

@@ -64,8 +64,7 @@ static const struct ledger_currency *currency_of(struct mim_decision *d, const s
     const struct ledger_totals *totals = mim_read_projection(d, &mim_ledger_projections[0]);
     const struct mim_host *host = mim_decision_host(d);
     const struct ledger_currency *items = mim_vec_items(host, &totals->currencies);
-    uint32_t n = currency_scan(items, totals->currencies.count, &account->currency);
-    return &items[n != UINT32_MAX ? n : currency_find(host, totals, &account->currency)];
+    return &items[currency_find(host, totals, &account->currency)];
 }
 
 bool ledger_deposit_overflows(struct mim_decision *d, const struct ledger_account *account, int64_t amount) {

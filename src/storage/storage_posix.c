@@ -226,7 +226,7 @@ static int posix_preallocate(void *self, mim_file_t file, uint64_t size, struct 
         uint64_t left = size - at;
         size_t run = left < MIM_ZERO_RUN_SIZE ? (size_t)left : MIM_ZERO_RUN_SIZE;
         rc = posix_pwrite(self, file, zeros, run, at, reterr);
-        if (rc == 0 && (at + run) % MIM_ZERO_SYNC_SIZE == 0) {
+        if (rc == 0 && (at + run) % MIM_ZERO_SYNC_SIZE == 0 && run < left) { /* the last one is below */
             rc = posix_sync(self, file, reterr);
         }
     }

@@ -134,7 +134,7 @@ EXPORTED ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset) {
         return -1;
     }
     /* Megabytes one by one would take minutes. */
-    size_t part = kind != SHORT ? size : size > 4096 ? size / 2 + 1 : 1;
+    size_t part = kind != SHORT ? size : size > 65536 ? size / 2 + 1 : 1;
     ssize_t result = kind == SKIP
                          ? (ssize_t)size
                          : ((ssize_t(*)(int, const void *, size_t, off_t))real("pwrite64"))(fd, data, part, offset);

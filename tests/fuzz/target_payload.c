@@ -16,11 +16,12 @@ static struct mim_slice shown(struct mim_buffer *out, const void *object) {
     return mim_slice_of(out->data, out->size);
 }
 
-/** Written again and read again it says the same, and what is written is never longer: it has room for no more. */
+/** Written again and read again it says the same, and what is written is never longer. */
 static void write_again(const void *object, size_t payload_size) {
     uint8_t *payload = malloc(payload_size + 1);
     FUZZ_REQUIRE(payload != NULL);
     size_t size = mim_payload_encode(descriptor.fields, descriptor.count, object, payload);
+    FUZZ_REQUIRE(size <= payload_size);
     uint64_t back[FUZZ_CELLS];
     struct mim_byte_writer scratch = fuzz_scratch(1);
     FUZZ_REQUIRE(mim_payload_decode(descriptor.fields, descriptor.count, mim_slice_of(payload, size), back, &scratch));
