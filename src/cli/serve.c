@@ -247,8 +247,6 @@ static const struct mim_option items[] = {
      "spin this long before every sleep, for latency (default 0)", 0, 1000000},
     {"spin", MIM_OPTION_UNSIGNED, &serving.server.spin_us, "US",
      "the same while requests come in quick succession (default 200, on a single core 0)", 0, 1000000},
-    {"lone-sync", MIM_OPTION_FLAG, &serving.server.lone_sync, NULL,
-     "a client that is alone gets its syncs without a change of threads, for latency", 0, 0},
 };
 
 static const struct mim_options options = {

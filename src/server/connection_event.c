@@ -117,10 +117,9 @@ static void connection_free(struct mim_session *session) {
 
 /** Executes what is there and keeps the rest. `own`: data is the session's own input. */
 static void feed(struct mim_session *session, uint8_t *data, size_t size, bool own) {
-    struct mim_lone *lone = &session->server->lone;
-    if (MIM_UNLIKELY(lone->session != session->id)) {
-        *lone = (struct mim_lone){.session = session->id, .since_ns = session->server->now_ns};
-    }
+    struct mim_rest *rest = &session->server->rest;
+    rest->others = rest->others || rest->session != session->id;
+    rest->session = session->id;
     size_t done = mim_session_consume(session, data, size);
     if (session->closing || session->doomed) {
         mim_session_drop(session, session->input.size);

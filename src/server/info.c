@@ -180,7 +180,6 @@ static void section_journal(struct mim_server *server, struct mim_buffer *out) {
     uint64_t max = atomic_load_explicit(&server->runners.step_ns_max, memory_order_relaxed);
     line(out, "sync_mean_us:%.1f", steps == 0 ? 0.0 : (double)total / (double)steps / 1e3);
     line(out, "sync_max_us:%.1f", (double)max / 1e3);
-    line(out, "lone_syncs:%llu", (ull)server->counters.lone_syncs);
     line(out, "loop_spins:%llu", (ull)server->counters.spins);
     line(out, "segment_rolls:%llu", (ull)stats.rolls);
     line(out, "seal_frames:%llu", (ull)server->counters.seals);

@@ -160,16 +160,8 @@ struct mim_server_counters {
     uint64_t limit_query, limit_output, limit_input_total, limit_idle, limit_partial, limit_fds, limit_noauth;
     uint64_t stalls_journal, stalls_output;
     uint64_t turns, seals;
-    uint64_t unknown;    /* held replies that were given up */
-    uint64_t lone_syncs; /* syncs of the loop itself */
-    uint64_t spins;      /* looks of the loop that found nothing, instead of a sleep */
-};
-
-/** Whether one session alone sends requests. */
-struct mim_lone {
-    uint64_t session;  /* id of the last to have sent some */
-    uint64_t since_ns; /* no other has since then */
-    uint32_t turns;    /* of it that wrote, since then */
+    uint64_t unknown; /* held replies that were given up */
+    uint64_t spins;   /* looks of the loop that found nothing, instead of a sleep */
 };
 
 /** How the loop and the journal thread wait. A core with nothing to do halts, and to wake it takes long, above all in a
@@ -179,6 +171,8 @@ struct mim_rest {
     uint64_t since_ns;        /* nothing to do since then */
     uint64_t window_ns;       /* requests are counted since then */
     uint64_t window_requests; /* as many there were then */
+    uint64_t session;         /* id of the last to have sent some */
+    bool others;              /* it was not alone in this window */
     bool busy;                /* they came in quick succession in the window before */
 };
 
@@ -247,7 +241,6 @@ struct mim_server {
     struct event_base *base;
     struct event *wake_event, *tick_event, *seal_event, *term_event, *int_event;
     bool seal_armed;
-    struct mim_lone lone;
     struct mim_rest rest;
     uint32_t progress_seen;
     mim_lsn_t gate_seen;

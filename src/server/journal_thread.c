@@ -107,20 +107,6 @@ static bool ring_is_empty(const struct mim_ring *ring) {
            atomic_load_explicit(&ring->handoff_tail, memory_order_relaxed);
 }
 
-static int writer_step(struct mim_runners *runners, uint64_t now_ns, struct mim_error *reterr) {
-    MIM_ASSERT(pthread_mutex_lock(&runners->writing) == 0);
-    int handled = mim_writer_step(runners->writer, now_ns, reterr);
-    MIM_ASSERT(pthread_mutex_unlock(&runners->writing) == 0);
-    return handled;
-}
-
-static uint64_t writer_due_ns(struct mim_runners *runners) {
-    MIM_ASSERT(pthread_mutex_lock(&runners->writing) == 0);
-    uint64_t due = mim_writer_due_ns(runners->writer);
-    MIM_ASSERT(pthread_mutex_unlock(&runners->writing) == 0);
-    return due;
-}
-
 /** Waits until the ring holds something, a sync is due, or the end. */
 static void journal_rest(struct mim_runners *runners) {
     uint64_t now = runners->clock.monotonic_ns(runners->clock.context);
@@ -133,7 +119,7 @@ static void journal_rest(struct mim_runners *runners) {
         (void)sched_yield(); /* somebody may wait for this core */
         now = runners->clock.monotonic_ns(runners->clock.context);
     }
-    uint64_t due = writer_due_ns(runners);
+    uint64_t due = mim_writer_due_ns(runners->writer);
     if (due <= now) {
         return;
     }
@@ -145,14 +131,13 @@ static void journal_rest(struct mim_runners *runners) {
     sleeper_up(&runners->journal_asleep);
 }
 
-static uint64_t step_measure(struct mim_runners *runners, uint64_t begun_ns) {
+static void step_measure(struct mim_runners *runners, uint64_t begun_ns) {
     uint64_t took = runners->clock.monotonic_ns(runners->clock.context) - begun_ns;
     (void)atomic_fetch_add_explicit(&runners->steps, 1, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&runners->step_ns_total, took, memory_order_relaxed);
     if (took > atomic_load_explicit(&runners->step_ns_max, memory_order_relaxed)) {
         atomic_store_explicit(&runners->step_ns_max, took, memory_order_relaxed);
     }
-    return took;
 }
 
 static void preparer_look(struct mim_runners *runners) {
@@ -161,32 +146,13 @@ static void preparer_look(struct mim_runners *runners) {
     }
 }
 
-bool mim_runners_step_here(struct mim_runners *runners, uint64_t *ret_took_ns) {
-    struct mim_error error = {0};
-    if (pthread_mutex_trylock(&runners->writing) != 0) {
-        return false; /* the journal thread is at it */
-    }
-    uint64_t now = runners->clock.monotonic_ns(runners->clock.context);
-    int handled = mim_writer_step(runners->writer, now, &error);
-    MIM_ASSERT(pthread_mutex_unlock(&runners->writing) == 0);
-    if (handled < 0) {
-        runner_failed(runners, handled, &error);
-        sleeper_wake(&runners->journal_asleep); /* for it to end */
-        return true;
-    }
-    preparer_look(runners);
-    *ret_took_ns = step_measure(runners, now);
-    (void)atomic_fetch_add_explicit(&runners->progress, 1, memory_order_release);
-    return ring_is_empty(runners->ring);
-}
-
 static void *journal_run(void *context) {
     struct mim_runners *runners = context;
     struct mim_error error = {0};
     mim_thread_hasten(JOURNAL_SLICE_NS);
     for (;;) {
         uint64_t now = runners->clock.monotonic_ns(runners->clock.context);
-        int handled = writer_step(runners, now, &error);
+        int handled = mim_writer_step(runners->writer, now, &error);
         if (handled < 0) {
             runner_failed(runners, handled, &error);
         }
@@ -196,7 +162,7 @@ static void *journal_run(void *context) {
         preparer_look(runners);
         if (handled > 0) {
             loop_notify(runners);
-            (void)step_measure(runners, now);
+            step_measure(runners, now);
         } else if (ring_is_empty(runners->ring)) {
             if (atomic_load_explicit(&runners->stopping, memory_order_acquire)) {
                 return NULL;
@@ -242,7 +208,6 @@ static void *preparer_run(void *context) {
 int mim_runners_start(struct mim_runners *runners, struct mim_error *reterr) {
     sigset_t all;
     sigset_t before;
-    MIM_ASSERT(pthread_mutex_init(&runners->writing, NULL) == 0);
     (void)sigfillset(&all);
     MIM_ASSERT(pthread_sigmask(SIG_SETMASK, &all, &before) == 0); /* signals belong to the loop's thread */
     int rc = pthread_create(&runners->journal, NULL, journal_run, runners);

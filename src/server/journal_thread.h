@@ -5,9 +5,6 @@
 // Sleeping without lost wake-ups: who goes to sleep exchanges its word for 1, then looks once more; who hands something
 // over stores that, then exchanges the word for 0 and wakes if it was 1. Whichever exchange is later sees the other side.
 // A thread that is awake is never signalled, so a busy server makes no system call for it.
-//
-// A client that is alone needs nobody to work beside the disk: for it the loop steps the writer itself, which saves the
-// way to the journal thread and back. Whoever steps holds `writing`.
 #ifndef MIM_SERVER_JOURNAL_THREAD_H
 #define MIM_SERVER_JOURNAL_THREAD_H
 
@@ -28,7 +25,6 @@ struct mim_runners {
     int wake_fd;              /* eventfd: written when the loop sleeps and something moved */
     bool journal_started, preparer_started;
     pthread_t journal, preparer;
-    pthread_mutex_t writing;                      /* the writer is being stepped */
     _Alignas(64) _Atomic uint32_t journal_asleep; /* futex; journal: 1 before sleeping; engine: 0 and wake */
     _Atomic uint32_t preparer_asleep;             /* futex; the same with the journal thread and the engine */
     _Alignas(64) _Atomic uint32_t loop_asleep;    /* loop: 1 before polling; runners: 0 and write wake_fd */
@@ -55,10 +51,6 @@ void mim_thread_hasten(uint64_t slice_ns);
 
 /** Engine thread, after frames were sealed: wakes the journal thread if it sleeps. */
 void mim_runners_wake_journal(struct mim_runners *runners);
-
-/** Loop, instead of waking the journal thread: writes and syncs here. False: that thread is needed nevertheless. How long
- *  it took is stored when something was done. */
-bool mim_runners_step_here(struct mim_runners *runners, uint64_t *ret_took_ns);
 
 /** Loop: true when it may sleep: nothing has moved since `seen`. Then it must poll, and call mim_runners_awake after. */
 bool mim_runners_sleep(struct mim_runners *runners, uint32_t seen);

@@ -11,14 +11,11 @@
 
 #include "server/internal.h"
 
-#define LONE_TURNS   64u
-#define LONE_NS      100000000u
-#define LONE_SLOW_NS 2000000u
-
 #define LOOP_SLICE_NS 300000u
 
-#define BUSY_WINDOW_NS  100000000u /* a burst is not a load */
-#define BUSY_REQUEST_NS 40000u     /* a request each of these is a quick succession */
+#define BUSY_WINDOW_NS       100000000u /* a burst is not a load */
+#define BUSY_REQUEST_NS      40000u     /* a request each of these is a quick succession */
+#define BUSY_LONE_REQUEST_NS 300000u    /* and of a session that is alone: no other waits for the cores meanwhile */
 
 static void on_wake(evutil_socket_t fd, short what, void *context) {
     (void)what;
@@ -70,9 +67,11 @@ static void busy_look(struct mim_server *server) {
     struct mim_rest *rest = &server->rest;
     uint64_t passed = server->now_ns - rest->window_ns;
     if (passed >= BUSY_WINDOW_NS) {
-        rest->busy = (server->counters.requests - rest->window_requests) * BUSY_REQUEST_NS >= passed;
+        uint64_t apart_ns = rest->others ? BUSY_REQUEST_NS : BUSY_LONE_REQUEST_NS;
+        rest->busy = (server->counters.requests - rest->window_requests) * apart_ns >= passed;
         rest->window_ns = server->now_ns;
         rest->window_requests = server->counters.requests;
+        rest->others = false;
         atomic_store_explicit(&server->runners.spin_ns, spin_ns(server), memory_order_relaxed);
     }
 }
@@ -165,32 +164,6 @@ static void on_seal(evutil_socket_t fd, short what, void *context) {
 
 /* --------------------------------------------------------------------- turn */
 
-/** One session alone has written for a while, and nothing else would be done meanwhile. */
-static bool is_lone(const struct mim_server *server) {
-    return server->options.lone_sync && server->lone.turns >= LONE_TURNS &&
-           server->now_ns - server->lone.since_ns >= LONE_NS && server->phase == MIM_PHASE_SERVING &&
-           server->options.writer.durability == MIM_DURABILITY_FSYNC &&
-           server->replication.reign.role == MIM_ROLE_PRIMARY && server->replication.streaming_count == 0 &&
-           server->snapshotter.phase == MIM_SNAPSHOT_IDLE;
-}
-
-static void turn_hand_over(struct mim_server *server) {
-    uint64_t took_ns = 0;
-    server->lone.turns++;
-    if (!is_lone(server)) {
-        mim_runners_wake_journal(&server->runners);
-        return;
-    }
-    if (!mim_runners_step_here(&server->runners, &took_ns)) {
-        mim_runners_wake_journal(&server->runners);
-    }
-    server->counters.lone_syncs += took_ns > 0;
-    if (took_ns > LONE_SLOW_NS) { /* others might come meanwhile */
-        server->lone.turns = 0;
-        server->lone.since_ns = mim_server_now(server);
-    }
-}
-
 /** Hands what this turn appended to the journal thread. */
 static void turn_seal(struct mim_server *server) {
     if (server->appender.open) {
@@ -200,7 +173,7 @@ static void turn_seal(struct mim_server *server) {
         return;
     }
     server->last_lsn = server->appender.next_lsn;
-    turn_hand_over(server);
+    mim_runners_wake_journal(&server->runners);
     server->last_append_ns = mim_server_now(server);
     if (!server->seal_armed) {
         seal_arm(server, (uint64_t)server->options.seal_idle_ms * 1000000u);

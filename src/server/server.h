@@ -43,7 +43,6 @@ struct mim_server_options {
     uint32_t seal_idle_ms;   /* 10: idle time after which a seal frame is written */
     uint64_t busy_poll_us;   /* 0: spin this long before every sleep */
     uint64_t spin_us;        /* 200: before a sleep while requests come in quick succession; 0: never */
-    bool lone_sync;          /* the loop itself writes and syncs for a client that is alone */
     enum mim_verify verify;  /* of a snapshot at start: EAGER */
     uint64_t snapshot_every; /* events; 0: never by itself */
     uint64_t snapshot_every_bytes; /* of journal; 0: never */

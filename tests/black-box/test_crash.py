@@ -6,7 +6,6 @@
 
 import os
 import random
-import re
 import sys
 import time
 
@@ -85,34 +84,6 @@ def other_modes(t):
         server.restart(crash=True)
         with server.client() as client:
             equal(version(client, "a"), replies[-1][0], f"version after kill -9 with {mode}")
-
-
-def lone_syncs(client):
-    return int(re.search(r"lone_syncs:(\d+)", client.call("INFO", "journal")).group(1))
-
-
-@test("with --lone-sync a client that is alone, one that comes and kill -9 see what they always see")
-def lone(t):
-    server, c = t.pair(args=("--lone-sync",))
-    open_account(c, "a")
-    sent = 0
-    until = time.monotonic() + 60
-    while lone_syncs(c) < 100:
-        check(time.monotonic() < until, "the loop never syncs for a client that is alone")
-        for _ in range(50):
-            sent += 1
-            equal(c.call("DO", "account/a", "Deposit", "amount", 1), [1 + sent, 1 + sent], "version and position")
-    with server.client() as other:
-        before = lone_syncs(other)
-        for _ in range(100):  # two take turns: nobody is alone
-            sent += 2
-            equal(c.call("DO", "account/a", "Deposit", "amount", 1)[1], sent, "position")
-            equal(other.call("DO", "account/a", "Deposit", "amount", 1)[1], sent + 1, "position")
-        equal(lone_syncs(other), before, "syncs of the loop while two clients write")
-        live = digest(other)
-    server.restart(crash=True)
-    with server.client() as client:
-        equal(digest(client), live, "position and digest after kill -9")
 
 
 if __name__ == "__main__":

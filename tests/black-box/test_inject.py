@@ -113,31 +113,6 @@ def syncs(t):
     sweep(t, "sync", "eio", (4,))
 
 
-@test("a failing sync of the loop itself ends the server with status 4 and loses nothing acknowledged")
-def lone_sync(t):
-    server = t.new_server(env={"LD_PRELOAD": shim(), "FAULT": "sync:eio:12000"}, args=("--lone-sync",))
-    server.start()
-    done = lone = 0
-    with server.client() as client:
-        open_account(client, "a")
-        try:
-            while True:
-                client.call("DO", "account/a", "Deposit", "amount", 1)
-                done += 1
-                if done % 500 == 0:
-                    lone = int(client.call("INFO", "journal").split("lone_syncs:")[1].split()[0])
-        except (Closed, OSError):
-            pass
-    equal(server.process.wait(20), 4, "exit status")
-    print(f"# {done} commands, {lone} syncs of the loop")
-    check(lone > 0, "the loop had not begun to sync itself")
-    server.env = None
-    server.start()
-    with server.client() as client:
-        check(state(client, "a")["balance"] in (done, done + 1), "what was acknowledged, and at most what was under way")
-    equal(server.stop(), 0, "exit status")
-
-
 @test("a failing write ends the server with status 4 or is survived, and loses nothing acknowledged")
 def writes(t):
     sweep(t, "write", "eio", (4,))

@@ -149,6 +149,28 @@ def spinning(t):
         wait_for(sleeps, 30, "an idle server to sleep at once")
 
 
+@test("a client that is alone is in quick succession with fewer requests than several together")
+def spinning_alone(t):
+    if (os.cpu_count() or 1) < 2:
+        raise Skip("one core: it never spins by itself")
+    server = t.server()
+    with server.client() as c, server.client() as other:
+        def spins():
+            return int(c.call("INFO", "journal").split("loop_spins:")[1].split()[0])
+
+        def paced(clients):  # 15,000 a second at most, and at most 18,000 in any window
+            before = spins()
+            for _ in range(20):
+                for client in clients:
+                    client.pipeline([("PING",)] * (300 // len(clients)))
+                time.sleep(0.02)
+            return spins() > before
+
+        wait_for(lambda: paced([c]), 60, "a spin for a client that is alone")
+        paced([c, other])  # windows of before end
+        check(not paced([c, other]), "spins for two clients that are not in quick succession")
+
+
 @test("SHUTDOWN stops with status 0")
 def shutdown(t):
     server, c = t.pair()
