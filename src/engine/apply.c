@@ -19,8 +19,8 @@ struct apply_seen {
 
 /** A record whose stream was not there when it was looked at. */
 struct apply_fresh {
-    struct mim_slice id;           /* its part ID; data NULL: none */
-    const struct mim_index *index; /* where the id is going to stand */
+    struct mim_slice id; /* its part ID; data NULL: none */
+    const void *bucket;  /* where the id is going to stand, in its index */
     uint32_t hash;
 };
 
@@ -106,8 +106,8 @@ __attribute__((noinline)) static void look_at_other(struct applying *a, struct a
     if (fresh->id.data != NULL) {
         batch->fresh_count++;
         fresh->hash = mim_engine_id_hash(engine, fresh->id);
-        fresh->index = &engine->aggregates[bound->event->aggregate].index;
-        mim_index_prefetch(&engine->arena, fresh->index, fresh->hash);
+        const struct mim_index *index = &engine->aggregates[bound->event->aggregate].index;
+        fresh->bucket = mim_index_prefetch(&engine->arena, index, fresh->hash);
     }
 }
 
@@ -146,7 +146,7 @@ static void look_again(const struct applying *a, const struct apply_batch *batch
     for (uint32_t i = 0; batch->fresh_count > 0 && i < batch->count; i++) {
         const struct apply_seen *seen = &batch->items[i];
         if (seen->slot == NULL && batch->fresh[i].id.data != NULL) {
-            mim_index_prefetch_chain(&a->engine->arena, batch->fresh[i].index, batch->fresh[i].hash);
+            mim_index_prefetch_chain(&a->engine->arena, batch->fresh[i].bucket);
         }
     }
     for (uint32_t i = 0; i < batch->keys; i++) {

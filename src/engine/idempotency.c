@@ -34,19 +34,20 @@ const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struc
 struct mim_key_places mim_keys_prefetch(const struct mim_engine *engine, struct mim_slice key, uint32_t before) {
     const struct mim_root *root = engine->root;
     struct mim_hash128 hash = mim_hash128(key.data, key.size, mim_engine_seed(engine));
-    struct mim_key_places places = {.comes = (uint32_t)hash.low, .goes = (uint32_t)hash.low};
+    struct mim_key_places places = {
+        .comes = mim_index_prefetch(&engine->arena, &root->key_index, (uint32_t)hash.low),
+    };
     uint64_t number = (root->key_next + before) % root->key_window;
     if (number < root->keys.count) {
-        places.goes = (uint32_t)key_entry(engine, number)->hash.low;
+        uint32_t oldest = (uint32_t)key_entry(engine, number)->hash.low;
+        places.goes = mim_index_prefetch(&engine->arena, &root->key_index, oldest);
     }
-    mim_index_prefetch(&engine->arena, &root->key_index, places.comes);
-    mim_index_prefetch(&engine->arena, &root->key_index, places.goes);
     return places;
 }
 
 void mim_keys_prefetch_chains(const struct mim_engine *engine, const struct mim_key_places *places) {
-    mim_index_prefetch_chain(&engine->arena, &engine->root->key_index, places->comes);
-    mim_index_prefetch_chain(&engine->arena, &engine->root->key_index, places->goes);
+    mim_index_prefetch_chain(&engine->arena, places->comes);
+    mim_index_prefetch_chain(&engine->arena, places->goes);
 }
 
 bool mim_keys_remember(struct mim_engine *engine, struct mim_slice key, mim_version_t version,

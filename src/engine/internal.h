@@ -231,10 +231,10 @@ int mim_catalog_ensure_command(struct mim_engine *engine, struct mim_appender *a
 /** Gives the window another size: the newest keys stay, as many as there are and fit. MEMORY: the image is of no use. */
 MIM_CHECKED int mim_keys_resize(struct mim_engine *engine, uint32_t window, struct mim_error *reterr);
 const struct mim_key_entry *mim_keys_find(const struct mim_engine *engine, struct mim_slice key);
-/** Where remembering a key touches the index: the hash it comes under, and that of the key it takes the place of. */
+/** Where remembering a key touches the index: buckets of it and of the key it takes the place of; NULL: none. */
 struct mim_key_places {
-    uint32_t comes;
-    uint32_t goes;
+    const void *comes;
+    const void *goes;
 };
 /** Fetches what remembering this key will touch, `before` other keys being remembered first. */
 struct mim_key_places mim_keys_prefetch(const struct mim_engine *engine, struct mim_slice key, uint32_t before);

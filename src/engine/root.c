@@ -257,7 +257,7 @@ void mim_engine_ahead_index(const struct mim_engine *engine, struct mim_slice ad
     ret_ahead->aggregate = mim_compiled_aggregate(engine->compiled, ret_ahead->type);
     if (ret_ahead->aggregate >= 0) {
         ret_ahead->id_hash = mim_engine_id_hash(engine, ret_ahead->id);
-        mim_index_prefetch(&engine->arena, &engine->aggregates[ret_ahead->aggregate].index, ret_ahead->id_hash);
+        (void)mim_index_prefetch(&engine->arena, &engine->aggregates[ret_ahead->aggregate].index, ret_ahead->id_hash);
     }
 }
 

@@ -156,10 +156,11 @@ MIM_CHECKED bool mim_index_insert(struct mim_arena *arena, struct mim_index *ind
 bool mim_index_remove(struct mim_arena *arena, struct mim_index *index, uint32_t hash, uint32_t number);
 /** Changes the number of an entry (an element moved); false when absent. */
 bool mim_index_renumber(struct mim_arena *arena, struct mim_index *index, uint32_t hash, uint32_t from, uint32_t to);
-/** Prefetches the bucket of a hash. */
-void mim_index_prefetch(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash);
-/** Some time after mim_index_prefetch: prefetches the bucket's overflow bucket, where it has one. */
-void mim_index_prefetch_chain(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash);
+/** Prefetches the bucket of a hash, and returns it for mim_index_prefetch_chain; NULL: the index has none yet. */
+const void *mim_index_prefetch(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash);
+/** Some time after mim_index_prefetch: prefetches that bucket's overflow bucket, where it has one. The index may have
+ *  changed meanwhile, but not have been cleared; NULL is fine. */
+void mim_index_prefetch_chain(const struct mim_arena *arena, const void *bucket);
 /** Releases everything: an empty index. */
 void mim_index_clear(struct mim_arena *arena, struct mim_index *index);
 

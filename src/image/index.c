@@ -54,14 +54,17 @@ static struct index_bucket *index_home(const struct mim_arena *arena, const stru
     return mim_slots_at(arena, &index->table, n);
 }
 
-void mim_index_prefetch(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash) {
-    if (index->buckets != 0) {
-        __builtin_prefetch(index_home(arena, index, hash));
+const void *mim_index_prefetch(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash) {
+    if (index->buckets == 0) {
+        return NULL;
     }
+    const struct index_bucket *home = index_home(arena, index, hash);
+    __builtin_prefetch(home);
+    return home;
 }
 
-void mim_index_prefetch_chain(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash) {
-    const struct index_bucket *next = index->buckets == 0 ? NULL : bucket_next(arena, index_home(arena, index, hash));
+void mim_index_prefetch_chain(const struct mim_arena *arena, const void *bucket) {
+    const struct index_bucket *next = bucket == NULL ? NULL : bucket_next(arena, bucket);
     if (next != NULL) {
         __builtin_prefetch(next, 1);
     }
@@ -120,9 +123,31 @@ static struct index_bucket *index_append(struct mim_arena *arena, struct mim_ind
     return last;
 }
 
+/** Divides a bucket's entries by a bit of their hashes. It is one or the other at random: no branch depends on it. */
+static void bucket_divide(const struct index_bucket *bucket, uint64_t bit, struct index_bucket *lower,
+                          struct index_bucket *upper) {
+    uint32_t count = bucket_count(bucket);
+    uint32_t lows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct index_entry entry = bucket->entries[i];
+        lower->entries[lows] = entry;
+        upper->entries[i - lows] = entry;
+        lows += (entry.hash & bit) == 0;
+    }
+    lower->tail = lows;
+    upper->tail = count - lows;
+    for (uint32_t i = lows; i < BUCKET_ENTRIES; i++) { /* a free entry is zero: the image depends on nothing else */
+        lower->entries[i] = (struct index_entry){0};
+    }
+    for (uint32_t i = count - lows; i < BUCKET_ENTRIES; i++) {
+        upper->entries[i] = (struct index_entry){0};
+    }
+}
+
 /** Splits the next bucket of the round. Needs no memory but the new bucket: the overflow buckets of the old chain
- *  are given to the pool as they are read, and two chains never need more than that. */
-static bool index_split(struct mim_arena *arena, struct mim_index *index) {
+ *  are given to the pool as they are read, and two chains never need more than that. Not part of an
+ *  insertion that needs none. */
+__attribute__((noinline)) static bool index_split(struct mim_arena *arena, struct mim_index *index) {
     struct index_bucket *upper = mim_slots_push(arena, &index->table);
     if (upper == NULL) {
         return false;
@@ -135,23 +160,20 @@ static bool index_split(struct mim_arena *arena, struct mim_index *index) {
                        (then->tail & BUCKET_NEXT_MASK)); /* what the next split looks at; any address will do */
 
     struct index_bucket copy = *lower;
-    struct index_bucket *overflow = bucket_next(arena, lower);
-    *lower = (struct index_bucket){0};
-    for (;;) {
+    bucket_divide(&copy, round, lower, upper);
+    struct index_bucket *overflow = bucket_next(arena, &copy);
+    while (overflow != NULL) {
+        copy = *overflow;
+        index_give_overflow(arena, index, overflow);
         for (uint32_t i = 0; i < bucket_count(&copy); i++) {
             bool up = (copy.entries[i].hash & round) != 0;
             struct index_bucket *last = index_append(arena, index, up ? upper : lower, copy.entries[i]);
             MIM_ASSERT(last != NULL);
             *(up ? &upper : &lower) = last;
         }
-        if (overflow == NULL) {
-            return true;
-        }
-        copy = *overflow;
-        struct index_bucket *next = bucket_next(arena, overflow);
-        index_give_overflow(arena, index, overflow);
-        overflow = next;
+        overflow = bucket_next(arena, &copy);
     }
+    return true;
 }
 
 bool mim_index_insert(struct mim_arena *arena, struct mim_index *index, uint32_t hash, uint32_t number) {

@@ -51,16 +51,25 @@ static bool eight_usual(const uint8_t *at) {
     return (mim_bytes_below(bytes, 0x21) | mim_bytes_equal(bytes, 0x7f) | (bytes & MIM_EACH_BYTE(0x80))) == 0;
 }
 
+/** The same of at least eight bytes; the last eight may overlap those before. */
+static bool all_usual(struct mim_slice id) {
+    for (size_t i = 0; i + 8 < id.size; i += 8) {
+        if (!eight_usual(id.data + i)) {
+            return false;
+        }
+    }
+    return eight_usual(id.data + id.size - 8);
+}
+
 bool mim_id_valid(struct mim_slice id) {
     if (id.size == 0 || id.size > MIM_ID_SIZE_MAX) {
         return false;
     }
-    bool ascii = true;
-    size_t i = 0;
-    while (id.size - i >= 8 && eight_usual(id.data + i)) {
-        i += 8;
+    if (MIM_LIKELY(id.size >= 8 && all_usual(id))) {
+        return true;
     }
-    for (; i < id.size; i++) {
+    bool ascii = true;
+    for (size_t i = 0; i < id.size; i++) {
         uint8_t c = id.data[i];
         if (c <= 0x20 || c == 0x7f) {
             return false;

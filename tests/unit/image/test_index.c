@@ -10,7 +10,7 @@ static bool match_number(const void *context, uint32_t number) { return *(const 
 
 static bool has(const struct mim_arena *arena, const struct mim_index *index, uint32_t hash, uint32_t number) {
     uint32_t found = ~number;
-    mim_index_prefetch(arena, index, hash);
+    mim_index_prefetch_chain(arena, mim_index_prefetch(arena, index, hash));
     return mim_index_find(arena, index, hash, match_number, &number, &found) && found == number;
 }
 
