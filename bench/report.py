@@ -245,7 +245,8 @@ def write(result, folder):
     lines = ["# Benchmarks", "",
              f"Written by `bench/run --report`; these figures are of `{result['command']}`, {result['rounds']} rounds of "
              f"{result['seconds']} s each. All servers run at once on loopback and are measured in turns, one idle while "
-             "another works; client and server share the cores. `memimage bench commands` is the client of all of them.",
+             "another works, in another order each round and with nothing left to write by the one before; client and "
+             "server share the cores. `memimage bench commands` is the client of all of them.",
              "", markdown([("machine", "")] + [(key.replace("_", " "), value) for key, value in machine.items()]), ""]
     for title, rows in sections(result):
         lines += [f"## {title}", "", markdown(rows), ""]
