@@ -132,8 +132,10 @@ static bool way_possible(const struct writing *w, const struct way *way, size_t 
 
 static void print(const char *name, size_t size, uint64_t *took, size_t count) {
     qsort(took, count, sizeof(*took), ascending);
-    (void)printf("%8zu bytes, %-27s p50 %8.1f us, p99 %8.1f us, max %8.1f us\n", size, name,
-                 (double)took[count / 2] / 1e3, (double)took[count * 99 / 100] / 1e3, (double)took[count - 1] / 1e3);
+    uint64_t p50 = took[count / 2];
+    uint64_t p99 = took[count * 99 / 100];
+    (void)printf("%8zu bytes, %-27s p50 %8.1f us, p99 %8.1f us, max %8.1f us\n", size, name, (double)p50 / 1e3,
+                 (double)p99 / 1e3, (double)took[count - 1] / 1e3);
 }
 
 static bool measure(struct writing *w, size_t size, size_t count) {
