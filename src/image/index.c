@@ -145,8 +145,8 @@ static void bucket_divide(const struct index_bucket *bucket, uint64_t bit, struc
 }
 
 /** Splits the next bucket of the round. Needs no memory but the new bucket: the overflow buckets of the old chain
- *  are given to the pool as they are read, and two chains never need more than that. Not part of an
- *  insertion that needs none. */
+ *  are given to the pool as they are read, and two chains never need more than that. Apart from
+ *  insertion, most of which split nothing. */
 __attribute__((noinline)) static bool index_split(struct mim_arena *arena, struct mim_index *index) {
     struct index_bucket *upper = mim_slots_push(arena, &index->table);
     if (upper == NULL) {
